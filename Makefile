@@ -1,0 +1,70 @@
+# The commands of this repository; `make` alone lists them.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3.13 || command -v python3)
+VENV := .venv
+BIN := $(VENV)/bin
+UV := $(BIN)/uv
+LOCALSTACK := .venv-localstack
+PIXEL := pixel/dist/tracking.js
+
+.PHONY: help
+help: ## List the commands
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-12s %s\n", $$1, $$2}'
+
+# uv is pinned by hash in requirements.txt like all else; pip fetches it once, uv does the rest.
+$(VENV)/.installed: requirements.txt pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	test -x $(UV) || (awk '/^uv==/,!/\\$$/' requirements.txt > $(VENV)/uv.txt && $(BIN)/python -m pip install --quiet --require-hashes -r $(VENV)/uv.txt)
+	VIRTUAL_ENV=$(VENV) $(UV) pip sync --quiet --require-hashes requirements.txt
+	VIRTUAL_ENV=$(VENV) $(UV) pip install --quiet --no-deps --no-build-isolation --editable .
+	touch $@
+
+$(LOCALSTACK)/.installed: local/services/localstack-requirements.txt $(VENV)/.installed
+	test -x $(LOCALSTACK)/bin/python || $(PYTHON) -m venv $(LOCALSTACK)
+	VIRTUAL_ENV=$(LOCALSTACK) $(UV) pip sync --quiet --require-hashes local/services/localstack-requirements.txt
+	touch $@
+
+pixel/node_modules/.installed: pixel/package-lock.json
+	cd pixel && npm ci --no-audit --no-fund --loglevel=error
+	touch $@
+
+$(PIXEL): pixel/node_modules/.installed $(wildcard pixel/src/*.ts) pixel/build.mjs
+	cd pixel && npm run --silent build
+
+.PHONY: setup
+setup: $(VENV)/.installed $(LOCALSTACK)/.installed $(PIXEL) ## Install everything that the other commands need
+
+.PHONY: run
+run: setup ## Start PostgreSQL, LocalStack S3 and the runtime on http://127.0.0.1:8000 (Ctrl-C stops them)
+	@exec $(BIN)/evothesis run
+
+.PHONY: test
+test: setup ## Run the whole suite on real PostgreSQL, LocalStack S3 and Chromium
+	cd pixel && npm test --silent
+	$(BIN)/pytest
+
+.PHONY: check
+check: setup ## Lint and type-check everything, and measure the Lambda package
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/cfn-lint --regions us-east-1 --template sam-template.yaml
+	cd pixel && npm run --silent check
+	$(BIN)/python layers/measure.py
+
+.PHONY: format
+format: setup ## Format the Python code and mend what ruff can
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+.PHONY: lock
+lock: $(VENV)/.installed ## Resolve and pin every dependency anew
+	$(UV) pip compile pyproject.toml --group dev --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header -q -U -o requirements.txt
+	$(UV) pip compile local/services/localstack-requirements.in --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header -q -U -o local/services/localstack-requirements.txt
+	layers/dependencies/lock.sh
+
+.PHONY: clean
+clean: ## Remove environments and built files (never .data)
+	rm -rf $(VENV) $(LOCALSTACK) pixel/node_modules pixel/dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

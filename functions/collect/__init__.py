@@ -1,0 +1,1 @@
+"""Intake: beacons in, events and refusals stored."""

@@ -1,0 +1,101 @@
+"""The door of intake: `/collect`, and what an operator asks about events."""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import Any
+
+from collect import intake
+from collect.beacons import Beacon, from_record
+from httpapi import Api, ApiError, Response, answer
+from storage import database, events, settings
+from storage.errors import DatabaseUnavailable
+
+api = Api("collect")
+
+# Any site may send beacons, and none may read anything with the visitor's credentials: the pixel sends none.
+CORS = {"Access-Control-Allow-Origin": "*"}
+PREFLIGHT = {
+    **CORS,
+    "Access-Control-Allow-Methods": "POST, OPTIONS",
+    "Access-Control-Allow-Headers": "content-type, content-encoding",
+    "Access-Control-Max-Age": "86400",
+}
+
+MOST_RECENT = 1000
+
+
+@api.route("/collect", "POST", public=True, content_types=())
+def collect() -> Response:
+    """Store the events of one beacon."""
+    request = api.request
+    beacon = Beacon(
+        body=_bytes(request.raw_body),
+        headers=request.headers,
+        source_ip=request.context.get("identity", {}).get("sourceIp"),
+    )
+    try:
+        [reply] = intake.collect(settings.current(), [beacon], dt.datetime.now(dt.UTC))
+    except DatabaseUnavailable as error:
+        if beacon.signal:
+            return answer(None, 204, CORS)
+        raise ApiError(
+            503, "database_unavailable", "not stored; send it again", {"Retry-After": "5", **CORS}
+        ) from error
+    return answer(reply.body, reply.status, CORS)
+
+
+@api.route("/collect", "OPTIONS", public=True, content_types=())
+def preflight() -> Response:
+    """Let any page send beacons."""
+    return answer(None, 204, PREFLIGHT)
+
+
+@api.queue
+def collect_queued(records: list[dict[str, Any]]) -> dict[str, Any]:
+    """Store the events of many beacons in one transaction.
+
+    The queue keeps them all when the database is away (the exception says so); what is refused is kept as refused,
+    and sending it again would not help.
+    """
+    intake.collect(settings.current(), [from_record(record) for record in records], dt.datetime.now(dt.UTC))
+    return {"batchItemFailures": []}
+
+
+@api.route("/health", "GET", public=True)
+def health() -> Response:
+    """Whether events can be stored right now."""
+    try:
+        database.run(settings.current().require_database(), lambda connection: connection.execute("SELECT 1"))
+    except DatabaseUnavailable:
+        body = {"status": "unavailable", "database": "unreachable"}
+        return answer(body, 503, {"Retry-After": "5"})
+    return answer({"status": "ok", "database": "connected"})
+
+
+@api.route("/events/count", "GET")
+def count() -> Response:
+    """How many events are stored."""
+    return answer({"count": database.run(settings.current().require_database(), events.count)})
+
+
+@api.route("/events/recent", "GET")
+def recent() -> Response:
+    """The last events, newest first."""
+    query: dict[str, str] = dict(api.request.query_params or {})
+    limit = query.get("limit", "20")
+    if not limit.isascii() or not limit.isdigit() or not 1 <= int(limit[:9]) <= MOST_RECENT:
+        raise ApiError(400, "limit_invalid", f"`limit` has to be a number from 1 to {MOST_RECENT}")
+    site_id = query.get("site_id")
+    rows = database.run(
+        settings.current().require_database(), lambda connection: events.recent(connection, int(limit), site_id)
+    )
+    return answer({"events": rows})
+
+
+def _bytes(body: str | bytes) -> bytes:
+    # Chalice gives text for a body that came as text; a lone surrogate in it was never UTF-8.
+    return body if isinstance(body, bytes) else body.encode(errors="surrogatepass")
+
+
+handler = api.handler

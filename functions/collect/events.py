@@ -1,0 +1,122 @@
+"""From an envelope to events: what is missing is filled in, what cannot be stored is refused by name."""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+from collections.abc import Iterator
+from typing import Any
+from uuid import UUID, uuid4
+
+from collect import hosts, moments
+from collect.beacons import Beacon, Unreadable
+from collect.cleaning import Cleaner, Problem, cut
+from storage.events import Event
+from storage.settings import Settings
+
+EVENT_TYPE = re.compile(r"[a-z][a-z0-9_]{0,49}")
+IDENTIFIER = re.compile(r"[A-Za-z0-9_-]{8,64}")
+SITE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,252}")
+EVENT_ID = re.compile(r"[0-9a-fA-F]{8}-?([0-9a-fA-F]{4}-?){3}[0-9a-fA-F]{12}")
+
+USER_AGENT_BYTES = 1024
+
+
+def members(envelope: dict[str, Any], max_events: int) -> list[Any]:
+    """The events of an envelope, each as sent; an object without `events` is an event itself.
+
+    Raises:
+        Unreadable: `events` is no list, is empty, or has more than *max_events*.
+
+    """
+    if "events" not in envelope:
+        return [envelope]
+    events = envelope["events"]
+    if not isinstance(events, list):
+        raise Unreadable(400, "events_not_a_list", "`events` has to be a list of objects")
+    if not events:
+        raise Unreadable(400, "no_events", "`events` is empty; send at least one event")
+    if len(events) > max_events:
+        raise Unreadable(413, "too_many_events", f"`events` has more than {max_events}; send fewer at a time")
+    return events
+
+
+def consent_refused(envelope: dict[str, Any]) -> bool:
+    """Whether the envelope says that the visitor refused analytics."""
+    consent = envelope.get("consent")
+    return isinstance(consent, dict) and consent.get("analytics") is False
+
+
+class Reader:
+    """Reads the members of one beacon into events or refusals."""
+
+    def __init__(self, settings: Settings, beacon: Beacon, envelope: dict[str, Any], now: dt.datetime) -> None:
+        self._cleaner = Cleaner(settings)
+        self._beacon = beacon
+        # What the envelope says holds for each of its events that does not say otherwise.
+        self._inherited = {key: value for key, value in envelope.items() if key != "events"}
+        self._now = now
+        user_agent = beacon.header("user-agent")
+        self._user_agent = cut(user_agent.replace("\0", ""), USER_AGENT_BYTES) if user_agent else None
+
+    def read(self, member: Any) -> tuple[Event | None, Problem | None, dict[str, Any] | None]:
+        """An event, or the problem with it and what it is kept as."""
+        if not isinstance(member, dict):
+            return None, Problem("not_an_object", "an event has to be a JSON object"), None
+        raw = self._cleaner.clean({**self._inherited, **member})
+        problem = self._cleaner.problem or next(_problems(raw), None)
+        return (None, problem, raw) if problem else (self._event(raw), None, None)
+
+    def site_of(self, raw: dict[str, Any]) -> str | None:
+        """The site that an event names itself, else that of its page, of the Origin, of the Referer."""
+        if _is_site(raw.get("site_id")):
+            return str(raw["site_id"]).lower()
+        return hosts.site_of(_text(raw, "url"), self._beacon.header("origin"), self._beacon.header("referer"))
+
+    def _event(self, raw: dict[str, Any]) -> Event:
+        url = _text(raw, "url")
+        return Event(
+            event_id=UUID(raw["event_id"]) if raw.get("event_id") else uuid4(),
+            event_type=raw["event_type"],
+            session_id=raw.get("session_id"),
+            visitor_id=raw.get("visitor_id"),
+            site_id=self.site_of(raw),
+            timestamp=moments.read(raw.get("timestamp"), self._now),
+            url=url,
+            path=hosts.path_of(url),
+            user_agent=self._user_agent,
+            ip_address=self._beacon.network,
+            raw_event_data=raw,
+        )
+
+
+def identifier(raw: dict[str, Any] | None, name: str) -> str | None:
+    """The visitor or session id in *raw* if it is fit to be one."""
+    value = raw.get(name) if raw else None
+    return value if isinstance(value, str) and IDENTIFIER.fullmatch(value) else None
+
+
+def _problems(raw: dict[str, Any]) -> Iterator[Problem]:
+    if not isinstance(raw.get("event_type"), str) or not EVENT_TYPE.fullmatch(raw["event_type"]):
+        yield Problem(
+            "event_type_invalid", "`event_type` has to be a lower-case word such as page_view, at most 50 long"
+        )
+    event_id = raw.get("event_id")
+    if event_id is not None and not (isinstance(event_id, str) and EVENT_ID.fullmatch(event_id)):
+        yield Problem("event_id_invalid", "`event_id` has to be a UUID; leave it out and one is made")
+    for name in ("visitor_id", "session_id"):
+        if raw.get(name) is not None and identifier(raw, name) is None:
+            yield Problem(f"{name}_invalid", f"`{name}` has to be 8 to 64 of A-Z a-z 0-9 _ -, random, not personal")
+    if raw.get("url") is not None and not isinstance(raw["url"], str):
+        yield Problem("url_invalid", "`url` has to be a string")
+    if raw.get("site_id") is not None and not _is_site(raw["site_id"]):
+        yield Problem("site_id_invalid", "`site_id` has to be a host name; leave it out and it is told from the page")
+
+
+def _is_site(value: Any) -> bool:
+    return isinstance(value, str) and SITE_ID.fullmatch(value) is not None
+
+
+def _text(raw: dict[str, Any], name: str) -> str | None:
+    value = raw.get(name)
+    return value if isinstance(value, str) and value else None

@@ -1,0 +1,39 @@
+"""Which site an event belongs to, and where on it."""
+
+from __future__ import annotations
+
+import re
+from urllib.parse import urlsplit
+
+SITE = re.compile(r"[a-z0-9]([a-z0-9._-]{0,251}[a-z0-9])?")
+
+
+def site_of(*urls: str | None) -> str | None:
+    """The site of the first of *urls* that has a host: lower case, without port, trailing dot or `www.`."""
+    for url in urls:
+        if url and (site := _site(url)):
+            return site
+    return None
+
+
+def _site(url: str) -> str | None:
+    try:
+        host = urlsplit(url).hostname or ""
+        # IDNA: one site has one name, however its letters were written.
+        host = host.encode("idna").decode() if not host.isascii() else host
+    except (ValueError, UnicodeError):
+        return None
+    host = host.rstrip(".").removeprefix("www.")
+    return host if SITE.fullmatch(host) or _is_address(host) else None
+
+
+def _is_address(host: str) -> bool:
+    return bool(re.fullmatch(r"[0-9a-f:.]{2,45}", host))
+
+
+def path_of(url: str | None, limit: int = 500) -> str | None:
+    """The path of *url*, at most *limit* characters of it."""
+    try:
+        return urlsplit(url or "").path[:limit] or None
+    except ValueError:
+        return None

@@ -1,0 +1,146 @@
+"""The way of a beacon: signals, body, events, one transaction for all that came together, an answer for each."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import UUID
+
+from collect import hosts
+from collect.beacons import Beacon, Unreadable, read
+from collect.cleaning import Problem
+from collect.events import Reader, consent_refused, identifier, members
+from storage import database, events, refusals
+from storage.events import Event
+from storage.refusals import Refusal
+from storage.settings import Settings
+
+UNSTORABLE = Problem("unstorable", "PostgreSQL refuses a value of this event")
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a beacon is answered: status and JSON body, None for an empty one."""
+
+    status: int
+    body: dict[str, Any] | None
+
+
+@dataclass(slots=True)
+class Reading:
+    """What was found in one beacon, before anything is stored."""
+
+    accepted: list[tuple[int, Event]] = field(default_factory=list)
+    rejected: list[tuple[int, Problem]] = field(default_factory=list)
+    refusals: list[Refusal] = field(default_factory=list)
+    withheld: str | None = None
+    unreadable: Unreadable | None = None
+
+
+def collect(settings: Settings, beacons: Sequence[Beacon], now: dt.datetime) -> list[Answer]:
+    """Store what *beacons* hold and answer each, in order.
+
+    Nothing is answered before all of it is committed. Events that came before, in this call or any other, are
+    counted as duplicates by their event_id. A beacon with a privacy signal leaves a number behind and nothing else.
+
+    Raises:
+        DatabaseUnavailable: nothing was stored; the same beacons can be handed in again.
+
+    """
+    readings = [_read(settings, beacon, now) for beacon in beacons]
+    accepted = [event for reading in readings for _, event in reading.accepted]
+    refused = [refusal for reading in readings for refusal in reading.refusals]
+    withheld = Counter(reading.withheld for reading in readings if reading.withheld)
+
+    def store(connection: database.Connection) -> events.Appended:
+        with connection.transaction():
+            appended = events.append(connection, accepted)
+            unstorable = [_unstorable(event) for event in accepted if event.event_id in appended.unstorable]
+            refusals.keep(connection, refused + unstorable)
+            refusals.count_withheld(connection, withheld)
+            return appended
+
+    appended = database.run(settings.require_database(), store)
+    fresh = set(appended.stored)
+    return [_answer(reading, fresh, appended.unstorable) for reading in readings]
+
+
+def _read(settings: Settings, beacon: Beacon, now: dt.datetime) -> Reading:
+    # Before the body is looked at: who asks not to be tracked is not read either.
+    reading = Reading(withheld=beacon.signal)
+    if reading.withheld:
+        return reading
+    try:
+        envelope = read(beacon, settings.collect_max_body_bytes)
+        if consent_refused(envelope):
+            reading.withheld = "consent"
+            return reading
+        _read_members(settings, beacon, envelope, now, reading)
+    except Unreadable as problem:
+        reading.unreadable = problem
+        site_id = hosts.site_of(beacon.header("origin"), beacon.header("referer"))
+        # The body cannot be redacted, for it cannot be read; so only its size is kept.
+        reading.refusals = [Refusal(problem.reason, problem.message, site_id, None, len(beacon.body), None)]
+    return reading
+
+
+def _read_members(
+    settings: Settings, beacon: Beacon, envelope: dict[str, Any], now: dt.datetime, reading: Reading
+) -> None:
+    reader = Reader(settings, beacon, envelope, now)
+    for index, member in enumerate(members(envelope, settings.collect_max_events)):
+        event, problem, raw = reader.read(member)
+        if event:
+            reading.accepted.append((index, event))
+        elif problem:
+            reading.rejected.append((index, problem))
+            reading.refusals.append(
+                Refusal(
+                    problem.reason,
+                    problem.message,
+                    reader.site_of(raw or {}),
+                    identifier(raw, "visitor_id"),
+                    len(beacon.body),
+                    raw,
+                )
+            )
+
+
+def _unstorable(event: Event) -> Refusal:
+    return Refusal(UNSTORABLE.reason, UNSTORABLE.message, event.site_id, event.visitor_id, 0, None)
+
+
+def _answer(reading: Reading, fresh: set[UUID], unstorable: dict[UUID, str]) -> Answer:
+    if reading.withheld:
+        return Answer(204, None)
+    if reading.unreadable:
+        return _refused(reading.unreadable.status, reading.unreadable.reason, reading.unreadable.message, {})
+    rejected = list(reading.rejected)
+    accepted = duplicates = 0
+    for index, event in reading.accepted:
+        if event.event_id in unstorable:
+            rejected.append((index, UNSTORABLE))
+        elif event.event_id in fresh:
+            # Whoever else names this id, here or in a beacon beside it, repeats it.
+            fresh.discard(event.event_id)
+            accepted += 1
+        else:
+            duplicates += 1
+    counts = {
+        "accepted": accepted,
+        "duplicates": duplicates,
+        "rejected": [
+            {"index": index, "reason": problem.reason, "message": problem.message}
+            for index, problem in sorted(rejected, key=lambda item: item[0])
+        ],
+    }
+    if accepted or duplicates:
+        return Answer(202, counts)
+    return _refused(400, rejected[0][1].reason, rejected[0][1].message, counts)
+
+
+def _refused(status: int, code: str, message: str, counts: dict[str, Any]) -> Answer:
+    return Answer(status, {"error": {"code": code, "message": message}, **counts})

@@ -1,0 +1,98 @@
+"""What must not be stored is masked: secrets by their field's name, cards, social security numbers and e-mail by shape."""
+
+from __future__ import annotations
+
+import json
+import re
+from functools import lru_cache
+from importlib import resources
+from itertools import pairwise
+from typing import Any
+
+RULES = json.loads((resources.files("collect") / "rules.json").read_text("utf-8"))
+WORDS = frozenset(RULES["sensitive_words"])
+LAST_WORDS = frozenset(RULES["sensitive_last_words"])
+PAIRS = frozenset(tuple(pair.split()) for pair in RULES["sensitive_pairs"])
+KEYS = frozenset(RULES["sensitive_keys"])
+HARMLESS_LAST_WORDS = frozenset(RULES["harmless_last_words"])
+HARMLESS_FIRST_WORDS = frozenset(RULES["harmless_first_words"])
+ASSET_ENDINGS = frozenset(RULES["asset_endings"])
+ISSUERS = tuple(RULES["card_issuers"])
+
+FIELD = "[redacted:field]"
+
+_CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
+_SPLIT = re.compile(r"[^a-zA-Z0-9ñç]+")
+# One cheap look decides that most strings hold nothing of interest.
+_SUSPECT = re.compile(r"@|%40|[0-9][ .-]?[0-9]{2,}[ .-]?[0-9]|[?&;#][^=&;#\s]{1,128}=|://[^/\s]{0,256}:")
+_CARD = re.compile(r"(?<![0-9A-Za-z.-])[0-9](?:[ -]?[0-9]){13,18}(?![0-9A-Za-z]|[.-][0-9A-Za-z])")
+_SSN = re.compile(
+    r"(?<![0-9A-Za-z.-])(?!000|666|9)[0-9]{3}([-. ])(?!00)[0-9]{2}\1(?!0000)[0-9]{4}(?![0-9A-Za-z]|[.-][0-9A-Za-z])"
+)
+_EMAIL = re.compile(r"[A-Za-z0-9._%+-]{1,64}?(?:@|%40)([A-Za-z0-9-]{1,63}(?:\.[A-Za-z0-9-]{1,63}){1,8})")
+_TOP_LEVEL = re.compile(r"[a-z]{2,63}|xn--[a-z0-9-]{2,59}")
+_PARAMETER = re.compile(r"([?&;#])([^=&;#\s]{1,128})=([^&;#\s]*)")
+_USERINFO = re.compile(r"(://)[^/?#\s@]{1,256}@")
+
+
+@lru_cache(maxsize=20_000)
+def is_sensitive(key: str) -> bool:
+    """Whether a field, or a parameter of a URL, holds a secret by its name."""
+    whole = key.lower()
+    if whole in KEYS:
+        return True
+    words = [word.lower() for word in _SPLIT.split(_CAMEL.sub(" ", key)) if word]
+    if not words or words[-1] in HARMLESS_LAST_WORDS or words[0] in HARMLESS_FIRST_WORDS:
+        return False
+    if any(word in WORDS for word in words) or words[-1] in LAST_WORDS:
+        return True
+    return any(pair in PAIRS for pair in pairwise(words))
+
+
+def redact_text(text: str) -> str:
+    """*text* with every card number, social security number, e-mail address and secret parameter masked."""
+    if not _SUSPECT.search(text):
+        return text
+    text = _USERINFO.sub(r"\1[redacted:userinfo]@", text)
+    text = _PARAMETER.sub(_mask_parameter, text)
+    text = _CARD.sub(_mask_card, text)
+    text = _SSN.sub("[redacted:ssn]", text)
+    return _EMAIL.sub(_mask_email, text)
+
+
+def redact_number(number: int) -> Any:
+    """*number*, unless its digits are a card number."""
+    return "[redacted:card]" if 10**13 <= number < 10**19 and _is_card(str(number)) else number
+
+
+def _mask_parameter(match: re.Match[str]) -> str:
+    name = match[2].replace("%5B", "[").replace("%5D", "]").replace("%5b", "[").replace("%5d", "]")
+    return f"{match[1]}{match[2]}={FIELD}" if is_sensitive(name) else match[0]
+
+
+def _mask_card(match: re.Match[str]) -> str:
+    return "[redacted:card]" if _is_card(re.sub(r"[ -]", "", match[0])) else match[0]
+
+
+def _mask_email(match: re.Match[str]) -> str:
+    ending = match[1].rpartition(".")[2].lower()
+    return match[0] if ending in ASSET_ENDINGS or not _TOP_LEVEL.fullmatch(ending) else "[redacted:email]"
+
+
+def _is_card(digits: str) -> bool:
+    return _has_issuer(digits) and _passes_luhn(digits)
+
+
+def _has_issuer(digits: str) -> bool:
+    """Whether a card issuer uses this start with this length (ISO/IEC 7812, as the networks publish their ranges)."""
+    return any(
+        issuer["from"] <= digits[: len(issuer["from"])] <= issuer["to"]
+        and issuer["lengths"][0] <= len(digits) <= issuer["lengths"][1]
+        for issuer in ISSUERS
+    )
+
+
+def _passes_luhn(digits: str) -> bool:
+    # Doubling every second digit from the right; a sum over nine counts its own digits (ISO/IEC 7812-1, annex B).
+    doubled = (sum(divmod(2 * int(digit), 10)) for digit in digits[-2::-2])
+    return (sum(map(int, digits[-1::-2])) + sum(doubled)) % 10 == 0

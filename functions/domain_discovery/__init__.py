@@ -1,0 +1,1 @@
+"""Discovery: which sites the pixel is seen on."""

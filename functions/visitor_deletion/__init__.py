@@ -1,0 +1,1 @@
+"""Erasure: a visitor is taken out, and a receipt says what went."""

@@ -1,0 +1,40 @@
+"""What can go wrong in the storage layer, as nouns that a caller can act on.
+
+StorageError
+├── SettingsInvalid       a setting is missing or wrong; the message names it
+├── DatabaseUnavailable   PostgreSQL cannot be reached or went away; try again later
+├── SchemaTooNew          the database was migrated by a newer release
+├── ExportRunning         another process holds the export
+├── DeliveryFailed        one destination refused a batch; it stays in the ledger
+└── ErasureUnknown        no erasure has this id
+"""
+
+from __future__ import annotations
+
+
+class StorageError(Exception):
+    """A failure that the storage layer has understood; its text tells the user what to do."""
+
+
+class SettingsInvalid(StorageError):
+    """A setting is missing or wrong."""
+
+
+class DatabaseUnavailable(StorageError):
+    """PostgreSQL cannot be reached; nothing was stored, and the same call may succeed later."""
+
+
+class SchemaTooNew(StorageError):
+    """The database was migrated by a newer release; run that release or restore a backup."""
+
+
+class ExportRunning(StorageError):
+    """Another process is exporting from this database; its batches go on without this call."""
+
+
+class DeliveryFailed(StorageError):
+    """One destination refused a batch; the ledger keeps it and the next run tries again."""
+
+
+class ErasureUnknown(StorageError):
+    """No erasure has this id."""

@@ -1,0 +1,121 @@
+"""The events store: append, count, look at, settle."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+import orjson
+import psycopg
+from psycopg.rows import dict_row
+
+from storage.database import Connection
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One accepted event: the columns of `events_log`, and the whole event as it was sent, redacted."""
+
+    event_id: UUID
+    event_type: str
+    session_id: str | None
+    visitor_id: str | None
+    site_id: str | None
+    timestamp: dt.datetime
+    url: str | None
+    path: str | None
+    user_agent: str | None
+    ip_address: str | None
+    raw_event_data: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Appended:
+    """What became of the events that were handed to `append`: stored now, or refused by PostgreSQL itself."""
+
+    stored: frozenset[UUID]
+    unstorable: dict[UUID, str]
+
+
+def append(connection: Connection, events: Sequence[Event]) -> Appended:
+    """Store *events*, each event_id once, whoever else stores it at the same time.
+
+    One statement serves all of them. Should PostgreSQL refuse a value, the batch is halved until the event that
+    carries it stands alone, so that it takes no other event with it. Commits when the caller's transaction does.
+    """
+    if not events:
+        return Appended(frozenset(), {})
+    # In one order everywhere: two writers that insert the same two ids the other way round would deadlock.
+    ordered = sorted(events, key=lambda event: event.event_id)
+    unstorable: dict[UUID, str] = {}
+    stored = _append(connection, ordered, unstorable)
+    return Appended(frozenset(stored), unstorable)
+
+
+def _append(connection: Connection, events: Sequence[Event], unstorable: dict[UUID, str]) -> list[UUID]:
+    try:
+        with connection.transaction():
+            return _insert(connection, events)
+    except psycopg.DataError as error:
+        if len(events) == 1:
+            unstorable[events[0].event_id] = error.diag.message_primary or "PostgreSQL refused a value"
+            return []
+    middle = len(events) // 2
+    return _append(connection, events[:middle], unstorable) + _append(connection, events[middle:], unstorable)
+
+
+def _insert(connection: Connection, events: Sequence[Event]) -> list[UUID]:
+    rows = connection.execute(
+        """
+        /* events.append */
+        INSERT INTO events (event_id, event_type, session_id, visitor_id, site_id, timestamp, url, path,
+                            user_agent, ip_address, raw_event_data)
+        SELECT event_id, event_type, session_id, visitor_id, site_id, timestamp, url, path,
+               user_agent, ip_address, raw_event_data
+          FROM jsonb_to_recordset(%s::jsonb) AS event (
+               event_id uuid, event_type text, session_id text, visitor_id text, site_id text,
+               timestamp timestamptz, url text, path text, user_agent text, ip_address inet, raw_event_data jsonb)
+            ON CONFLICT ON CONSTRAINT events_event_id_key DO NOTHING
+        RETURNING event_id
+        """,
+        (orjson.dumps(events).decode(),),
+    ).fetchall()
+    return [row[0] for row in rows]
+
+
+def count(connection: Connection) -> int:
+    """How many events are stored."""
+    row = connection.execute("/* events.count */ SELECT count(*) FROM events").fetchone()
+    return int(row[0]) if row else 0
+
+
+def recent(connection: Connection, limit: int, site_id: str | None = None) -> list[dict[str, Any]]:
+    """The last *limit* events, newest first, as rows of `events_log`."""
+    with connection.cursor(row_factory=dict_row) as cursor:
+        return cursor.execute(
+            """
+            /* events.recent */
+            SELECT id, event_id, event_type, session_id, visitor_id, site_id, timestamp, url, path, user_agent,
+                   host(ip_address) AS ip_address, raw_event_data, created_at, exported_at
+              FROM events_log
+             WHERE %(site_id)s::text IS NULL OR site_id = %(site_id)s
+             ORDER BY id DESC
+             LIMIT %(limit)s
+            """,
+            {"site_id": site_id, "limit": limit},
+        ).fetchall()
+
+
+def settled_mark(connection: Connection) -> int:
+    """The greatest id below which no event can appear any more; 0 while there is none.
+
+    Writers hold the same lock, shared, from before they draw an id until they have committed (schema 0001). So the
+    moment in which it is held exclusively has no writer under way, and it lasts for one look at the index.
+    """
+    with connection.transaction():
+        connection.execute("/* events.mark_lock */ SELECT pg_advisory_xact_lock(1163284308, 1)")
+        row = connection.execute("/* events.mark */ SELECT coalesce(max(id), 0) FROM events").fetchone()
+    return int(row[0]) if row else 0

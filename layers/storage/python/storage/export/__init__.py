@@ -1,0 +1,1 @@
+"""Delivery of events into buckets: read, encode, upload, verify, commit."""

@@ -1,0 +1,65 @@
+"""One batch into its destinations: encode once, then write, verify, manifest, commit for each on its own."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from storage import ledger, objects
+from storage.database import Connection
+from storage.errors import DeliveryFailed
+from storage.export import manifest
+from storage.export.encode import Contents, Encoded, encode
+from storage.export.read import record_batches
+from storage.ledger import Batch
+from storage.settings import Destination, DestinationName
+
+CONTENT_TYPES = {
+    "json": "application/gzip",
+    "csv": "application/gzip",
+    "parquet": "application/vnd.apache.parquet",
+}
+
+
+def deliver(connection: Connection, url: str, batch: Batch, destinations: Sequence[Destination]) -> dict[str, str]:
+    """Bring *batch* to every destination that lacks it, and say per destination what went wrong.
+
+    Each destination goes its own way: what one refuses, the other still gets. Everything is written under keys that
+    the plan fixed, so whatever dies on the way, doing it again ends in the same objects.
+    """
+    failures: dict[str, str] = {}
+    by_name = {destination.name: destination for destination in destinations}
+    with encode(record_batches(url, batch.from_id, batch.to_id), batch.formats) as (encoded, contents):
+        for name in batch.pending:
+            try:
+                _deliver_to(connection, batch, _configured(by_name, name), encoded, contents)
+            except DeliveryFailed as error:
+                ledger.failed(connection, batch.batch_id, name, str(error))
+                failures[name] = str(error)
+    return failures
+
+
+def _configured(destinations: Mapping[DestinationName, Destination], name: DestinationName) -> Destination:
+    if name not in destinations:
+        raise DeliveryFailed(f"{name.upper()}_S3_BUCKET is not set, but this batch was planned for it")
+    return destinations[name]
+
+
+def _deliver_to(
+    connection: Connection, batch: Batch, destination: Destination, encoded: Sequence[Encoded], contents: Contents
+) -> None:
+    described = manifest.describe(destination.prefix, batch, encoded)
+    for item, entry in zip(encoded, described, strict=True):
+        item.file.seek(0)
+        objects.put(destination, entry["key"], item.file, item.size, item.sha256, CONTENT_TYPES[item.format])
+    ledger.written(connection, batch.batch_id, destination.name, destination.bucket, described, contents.rows)
+    key = _put_manifest(batch, destination, described, contents)
+    ledger.delivered(connection, batch.batch_id, destination.name, key)
+
+
+def _put_manifest(batch: Batch, destination: Destination, described: list[dict[str, Any]], contents: Contents) -> str:
+    key = manifest.manifest_key(destination.prefix, batch)
+    body = manifest.render(batch, described, contents)
+    objects.put(destination, key, body, len(body), hashlib.sha256(body).digest(), "application/json")
+    return key

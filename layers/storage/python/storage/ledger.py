@@ -1,0 +1,266 @@
+"""The ledger of deliveries: which batches exist, and how far each destination has them. Only it writes those tables."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+from psycopg.rows import class_row, dict_row
+
+from storage import events
+from storage.database import Connection
+from storage.errors import ExportRunning
+from storage.settings import DestinationName, Format
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """The events with `from_id < id <= to_id`, all received within one hour of UTC."""
+
+    batch_id: str
+    from_id: int
+    to_id: int
+    window_start: dt.datetime
+    window_end: dt.datetime
+    formats: list[Format]
+    pending: list[DestinationName]
+
+
+@contextmanager
+def claim(connection: Connection) -> Iterator[None]:
+    """Be the only exporter of this database for as long as the block runs.
+
+    The claim is a lock of the connection's session: an exporter that dies gives it up by dying.
+
+    Raises:
+        ExportRunning: another session holds it.
+
+    """
+    row = connection.execute("/* ledger.claim */ SELECT pg_try_advisory_lock(1163284308, 3)").fetchone()
+    if row is None or not row[0]:
+        raise ExportRunning("another export is running; GET /export/status shows how far it is")
+    try:
+        yield
+    finally:
+        if not connection.closed:
+            connection.execute("/* ledger.release */ SELECT pg_advisory_unlock(1163284308, 3)")
+
+
+def plan(connection: Connection, destinations: Sequence[str], formats: Sequence[Format], max_rows: int) -> int:
+    """Put every settled event that is in no batch yet into batches, and say how many batches that made.
+
+    A batch holds at most *max_rows* events, all of one hour. Each is in the ledger, with its deliveries, before the
+    first byte of it is written anywhere. Needs the claim.
+    """
+    mark = events.settled_mark(connection)
+    planned = 0
+    while _plan_one(connection, mark, destinations, formats, max_rows):
+        planned += 1
+    return planned
+
+
+def _plan_one(
+    connection: Connection, mark: int, destinations: Sequence[str], formats: Sequence[Format], max_rows: int
+) -> bool:
+    with connection.transaction():
+        row = connection.execute(
+            """
+            /* ledger.plan */
+            WITH last AS (SELECT coalesce(max(to_id), 0) AS id FROM export_batches),
+                 first AS (SELECT date_trunc('hour', created_at, 'UTC') AS hour
+                             FROM events WHERE id > (SELECT id FROM last) AND id <= %(mark)s ORDER BY id LIMIT 1),
+                 run AS (SELECT id, created_at
+                           FROM events
+                          WHERE id > (SELECT id FROM last)
+                            AND id <= least(%(mark)s, coalesce(
+                                (SELECT id - 1 FROM events
+                                  WHERE id > (SELECT id FROM last) AND id <= %(mark)s
+                                    AND created_at >= (SELECT hour FROM first) + interval '1 hour'
+                                  ORDER BY id LIMIT 1), %(mark)s))
+                          ORDER BY id LIMIT %(max_rows)s),
+                 batch AS (SELECT (SELECT id FROM last) AS from_id, max(id) AS to_id,
+                                  min(created_at) AS window_start, max(created_at) AS window_end
+                             FROM run HAVING count(*) > 0)
+            INSERT INTO export_batches (batch_id, from_id, to_id, window_start, window_end, formats)
+            SELECT to_char(window_start AT TIME ZONE 'UTC', 'YYYYMMDD"T"HH24MISS"Z"') || '-' || lpad(to_id::text, 12, '0'),
+                   from_id, to_id, window_start, window_end, %(formats)s
+              FROM batch
+            RETURNING batch_id
+            """,
+            {"mark": mark, "max_rows": max_rows, "formats": list(formats)},
+        ).fetchone()
+        if row is None:
+            return False
+        connection.execute(
+            """
+            /* ledger.plan_deliveries */
+            INSERT INTO export_deliveries (batch_id, destination) SELECT %s, unnest(%s::text[])
+            """,
+            (row[0], list(destinations)),
+        )
+    return True
+
+
+def undelivered(connection: Connection) -> list[Batch]:
+    """The batches that some destination still lacks, oldest first."""
+    with connection.cursor(row_factory=class_row(Batch)) as cursor:
+        return cursor.execute(
+            """
+            /* ledger.undelivered */
+            SELECT b.batch_id, b.from_id, b.to_id, b.window_start, b.window_end, b.formats,
+                   array_agg(d.destination ORDER BY d.destination DESC) AS pending
+              FROM export_batches b
+              JOIN export_deliveries d USING (batch_id)
+             WHERE b.delivered_at IS NULL AND d.delivered_at IS NULL
+             GROUP BY b.batch_id
+             ORDER BY b.to_id
+            """
+        ).fetchall()
+
+
+def written(
+    connection: Connection, batch_id: str, destination: str, bucket: str, objects: Sequence[dict[str, Any]], rows: int
+) -> None:
+    """Record that every object of a batch lies verified in a destination; its manifest does not yet."""
+    connection.execute(
+        """
+        /* ledger.written */
+        UPDATE export_deliveries
+           SET state = 'written', written_at = now(), attempted_at = now(), attempts = attempts + 1,
+               bucket = %(bucket)s, objects = %(objects)s, rows = %(rows)s, bytes = %(bytes)s
+         WHERE batch_id = %(batch_id)s AND destination = %(destination)s
+        """,
+        {
+            "batch_id": batch_id,
+            "destination": destination,
+            "bucket": bucket,
+            "objects": orjson.dumps(objects).decode(),
+            "rows": rows,
+            "bytes": sum(item["bytes"] for item in objects),
+        },
+    )
+
+
+def delivered(connection: Connection, batch_id: str, destination: str, manifest_key: str) -> None:
+    """Record that a destination has a batch, manifest and all; the batch is delivered with its last destination."""
+    with connection.transaction():
+        connection.execute(
+            """
+            /* ledger.delivered */
+            UPDATE export_deliveries
+               SET state = 'delivered', delivered_at = now(), manifest_key = %s, last_error = NULL
+             WHERE batch_id = %s AND destination = %s
+            """,
+            (manifest_key, batch_id, destination),
+        )
+        connection.execute(
+            """
+            /* ledger.complete */
+            UPDATE export_batches b
+               SET delivered_at = now()
+             WHERE b.batch_id = %s
+               AND NOT EXISTS (SELECT 1 FROM export_deliveries d
+                                WHERE d.batch_id = b.batch_id AND d.delivered_at IS NULL)
+            """,
+            (batch_id,),
+        )
+
+
+def failed(connection: Connection, batch_id: str, destination: str, error: str) -> None:
+    """Record why a destination does not have a batch; the next run tries again."""
+    connection.execute(
+        """
+        /* ledger.failed */
+        UPDATE export_deliveries
+           SET attempts = attempts + 1, attempted_at = now(), last_error = %s
+         WHERE batch_id = %s AND destination = %s
+        """,
+        (error, batch_id, destination),
+    )
+
+
+def delivered_manifests(connection: Connection, destination: str) -> list[tuple[str, str, str]]:
+    """Batch, bucket and manifest key of everything that a destination has, oldest first."""
+    rows = connection.execute(
+        """
+        /* ledger.delivered_manifests */
+        SELECT d.batch_id, d.bucket, d.manifest_key
+          FROM export_deliveries d JOIN export_batches b USING (batch_id)
+         WHERE d.destination = %s AND d.state = 'delivered'
+         ORDER BY b.to_id
+        """,
+        (destination,),
+    ).fetchall()
+    return [(row[0], row[1], row[2]) for row in rows]
+
+
+def reopen(connection: Connection, batch_ids: Sequence[str], destination: str) -> None:
+    """Put delivered batches back to planned for a destination that lost them; the next run delivers them again."""
+    with connection.transaction():
+        connection.execute(
+            """
+            /* ledger.reopen */
+            UPDATE export_deliveries
+               SET state = 'planned', written_at = NULL, delivered_at = NULL
+             WHERE batch_id = ANY(%s) AND destination = %s
+            """,
+            (list(batch_ids), destination),
+        )
+        connection.execute(
+            "/* ledger.reopen_batches */ UPDATE export_batches SET delivered_at = NULL WHERE batch_id = ANY(%s)",
+            (list(batch_ids),),
+        )
+
+
+def status(connection: Connection) -> dict[str, Any]:
+    """What the ledger knows at a glance: per destination the states, the backlog and the last error."""
+    with connection.cursor(row_factory=dict_row) as cursor:
+        destinations = cursor.execute(
+            """
+            /* ledger.status */
+            SELECT destination,
+                   count(*) FILTER (WHERE state = 'delivered') AS delivered,
+                   count(*) FILTER (WHERE state <> 'delivered') AS pending,
+                   coalesce(sum(rows) FILTER (WHERE state = 'delivered'), 0)::bigint AS rows,
+                   coalesce(sum(bytes) FILTER (WHERE state = 'delivered'), 0)::bigint AS bytes,
+                   max(delivered_at) AS last_delivered_at,
+                   (array_agg(last_error ORDER BY attempted_at DESC)
+                       FILTER (WHERE last_error IS NOT NULL AND state <> 'delivered'))[1] AS last_error
+              FROM export_deliveries
+             GROUP BY destination
+             ORDER BY destination DESC
+            """
+        ).fetchall()
+        backlog = cursor.execute(
+            """
+            /* ledger.backlog */
+            SELECT count(*) AS events FROM events WHERE id > (SELECT coalesce(max(to_id), 0) FROM export_batches)
+            """
+        ).fetchone()
+    unplanned = backlog["events"] if backlog else 0
+    return {"unplanned_events": unplanned, "destinations": destinations, "batches": recent_batches(connection, 20)}
+
+
+def recent_batches(connection: Connection, limit: int) -> list[dict[str, Any]]:
+    """The last *limit* batches, newest first, each with its deliveries."""
+    with connection.cursor(row_factory=dict_row) as cursor:
+        return cursor.execute(
+            """
+            /* ledger.recent_batches */
+            SELECT b.batch_id, b.window_start, b.window_end, b.formats, b.planned_at, b.delivered_at,
+                   jsonb_agg(jsonb_build_object(
+                       'destination', d.destination, 'state', d.state, 'attempts', d.attempts,
+                       'last_error', d.last_error, 'bucket', d.bucket, 'manifest_key', d.manifest_key,
+                       'rows', d.rows, 'bytes', d.bytes, 'delivered_at', d.delivered_at)
+                       ORDER BY d.destination DESC) AS deliveries
+              FROM export_batches b JOIN export_deliveries d USING (batch_id)
+             GROUP BY b.batch_id
+             ORDER BY b.to_id DESC
+             LIMIT %s
+            """,
+            (limit,),
+        ).fetchall()

@@ -1,0 +1,54 @@
+"""What was not stored as an event: refused with a reason, or withheld by a privacy signal."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from storage.database import Connection
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """An event, or a body that could not be read, with the reason why it was refused; the payload is redacted."""
+
+    reason: str
+    message: str
+    site_id: str | None
+    visitor_id: str | None
+    body_bytes: int
+    payload: Any
+
+
+def keep(connection: Connection, refusals: Sequence[Refusal]) -> None:
+    """Keep *refusals*; commits when the caller's transaction does."""
+    if not refusals:
+        return
+    connection.execute(
+        """
+        /* refusals.keep */
+        INSERT INTO rejected_events (reason, message, site_id, visitor_id, body_bytes, payload)
+        SELECT reason, message, site_id, visitor_id, body_bytes, payload
+          FROM jsonb_to_recordset(%s::jsonb) AS refusal (
+               reason text, message text, site_id text, visitor_id text, body_bytes integer, payload jsonb)
+        """,
+        (orjson.dumps(refusals).decode(),),
+    )
+
+
+def count_withheld(connection: Connection, signals: dict[str, int]) -> None:
+    """Add to today's number of beacons that each privacy signal kept out; nothing else of them is known."""
+    for signal in sorted(signals):
+        connection.execute(
+            """
+            /* refusals.count_withheld */
+            INSERT INTO withheld_beacons AS held (day, signal, beacons)
+            VALUES ((now() AT TIME ZONE 'UTC')::date, %s, %s)
+                ON CONFLICT ON CONSTRAINT withheld_beacons_pkey
+                DO UPDATE SET beacons = held.beacons + excluded.beacons
+            """,
+            (signal, signals[signal]),
+        )

@@ -1,0 +1,1 @@
+"""The numbered migrations, as `.sql` files; `storage.migrations` applies them."""

@@ -1,0 +1,228 @@
+"""The settings of the whole product: one model, read from the environment and a YAML file."""
+
+from __future__ import annotations
+
+import os
+import re
+from functools import lru_cache
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from storage.errors import SettingsInvalid
+
+Format = Literal["json", "csv", "parquet"]
+DestinationName = Literal["client", "backup"]
+FORMATS: tuple[Format, ...] = ("json", "csv", "parquet")
+
+# A bucket's rules: https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html
+BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
+PREFIX = re.compile(r"[A-Za-z0-9!_.*'()-]+(/[A-Za-z0-9!_.*'()-]+)*")
+
+NAMED_SCHEDULES = {
+    "hourly": "cron(0 * * * ? *)",
+    "daily": "cron(0 0 * * ? *)",
+    "real-time": "rate(1 minute)",
+}
+
+_YAML_CREDENTIALS = ("access_key", "secret_key", "region")
+
+
+class Destination(BaseModel):
+    """One bucket that receives every batch, with what is needed to write to it."""
+
+    model_config = ConfigDict(frozen=True)
+
+    name: DestinationName
+    bucket: str
+    prefix: str
+    region: str
+    endpoint_url: str | None
+    access_key: SecretStr | None
+    secret_key: SecretStr | None
+
+
+class Settings(BaseSettings):
+    """Everything that can be set; field `client_s3_bucket` is the variable `CLIENT_S3_BUCKET`, and so on."""
+
+    model_config = SettingsConfigDict(frozen=True, extra="forbid", env_ignore_empty=True)
+
+    database_url: SecretStr = Field(default=SecretStr(""), description="PostgreSQL, as a libpq URL")
+    evothesis_admin_token: SecretStr = Field(default=SecretStr(""), description="bearer token of the admin routes")
+
+    client_s3_bucket: str | None = None
+    client_s3_prefix: str = "analytics"
+    client_s3_region: str = "us-east-1"
+    client_s3_endpoint_url: str | None = None
+    client_s3_access_key: SecretStr | None = None
+    client_s3_secret_key: SecretStr | None = None
+
+    backup_s3_bucket: str | None = None
+    backup_s3_prefix: str = "analytics"
+    backup_s3_region: str = "us-east-1"
+    backup_s3_endpoint_url: str | None = None
+    backup_s3_access_key: SecretStr | None = None
+    backup_s3_secret_key: SecretStr | None = None
+
+    aws_endpoint_url_s3: str | None = Field(default=None, description="endpoint of a bucket that names none itself")
+
+    export_format: Annotated[tuple[Format, ...], NoDecode, Field(min_length=1)] = ("parquet",)
+    export_schedule: str = "hourly"
+    export_batch_rows: Annotated[int, Field(ge=1, le=10_000_000)] = 1_000_000
+
+    collect_max_body_bytes: Annotated[int, Field(ge=1024, le=10_485_760)] = 1_048_576
+    collect_max_events: Annotated[int, Field(ge=1, le=10_000)] = 500
+    collect_max_depth: Annotated[int, Field(ge=2, le=100)] = 16
+    collect_max_values: Annotated[int, Field(ge=1, le=10_000)] = 250
+    collect_max_keys: Annotated[int, Field(ge=1, le=10_000)] = 64
+    collect_max_key_chars: Annotated[int, Field(ge=1, le=1024)] = 128
+    collect_max_string_bytes: Annotated[int, Field(ge=64, le=1_048_576)] = 8192
+    collect_max_url_bytes: Annotated[int, Field(ge=64, le=65_536)] = 4096
+
+    @field_validator("export_format", mode="before")
+    @classmethod
+    def _one_or_many(cls, value: object) -> object:
+        if isinstance(value, str):
+            value = [part.strip() for part in value.split(",") if part.strip()]
+        return tuple(dict.fromkeys(value)) if isinstance(value, list | tuple) else value
+
+    @field_validator("client_s3_bucket", "backup_s3_bucket")
+    @classmethod
+    def _bucket(cls, value: str | None) -> str | None:
+        if value is not None and not BUCKET.fullmatch(value):
+            raise ValueError("is not a bucket name (3 to 63 of a-z 0-9 . -)")
+        return value
+
+    @field_validator("client_s3_prefix", "backup_s3_prefix")
+    @classmethod
+    def _prefix(cls, value: str) -> str:
+        value = value.strip("/")
+        if not PREFIX.fullmatch(value):
+            raise ValueError("is not an object key prefix (letters, digits and ! _ . * ' ( ) - between slashes)")
+        return value
+
+    @field_validator("export_schedule")
+    @classmethod
+    def _schedule(cls, value: str) -> str:
+        if value not in NAMED_SCHEDULES and not re.fullmatch(r"(rate|cron)\([^()]+\)", value):
+            raise ValueError("is not hourly, daily, real-time, rate(…) or cron(…)")
+        return value
+
+    @model_validator(mode="after")
+    def _two_buckets(self) -> Self:
+        same = self.client_s3_bucket == self.backup_s3_bucket and self.client_s3_prefix == self.backup_s3_prefix
+        if self.client_s3_bucket and same:
+            raise ValueError("BACKUP_S3_BUCKET is the client's bucket; name another, or another BACKUP_S3_PREFIX")
+        for side in ("client", "backup"):
+            if bool(getattr(self, f"{side}_s3_access_key")) != bool(getattr(self, f"{side}_s3_secret_key")):
+                raise ValueError(f"{side.upper()}_S3_ACCESS_KEY and _SECRET_KEY go together; set both or neither")
+        return self
+
+    @property
+    def schedule_expression(self) -> str:
+        """The export's schedule as EventBridge writes it."""
+        return NAMED_SCHEDULES.get(self.export_schedule, self.export_schedule)
+
+    def destinations(self) -> tuple[Destination, ...]:
+        """The buckets that every batch goes to, the client's first; a side without a bucket is left out."""
+        sides: tuple[DestinationName, ...] = ("client", "backup")
+        return tuple(self._destination(side) for side in sides if getattr(self, f"{side}_s3_bucket"))
+
+    def _destination(self, side: DestinationName) -> Destination:
+        own = {name: getattr(self, f"{side}_s3_{name}") for name in Destination.model_fields if name != "name"}
+        own["endpoint_url"] = own["endpoint_url"] or self.aws_endpoint_url_s3
+        return Destination(name=side, **own)
+
+    def require_database(self) -> str:
+        """The database's URL.
+
+        Raises:
+            SettingsInvalid: it is not set.
+
+        """
+        url = self.database_url.get_secret_value()
+        if not url:
+            raise SettingsInvalid("DATABASE_URL is not set; give a libpq URL such as postgresql://user@host/database")
+        return url
+
+    def require_destinations(self) -> tuple[Destination, ...]:
+        """The client's and the backup bucket.
+
+        Raises:
+            SettingsInvalid: one of them is not set.
+
+        """
+        for side in ("client", "backup"):
+            if not getattr(self, f"{side}_s3_bucket"):
+                raise SettingsInvalid(f"{side.upper()}_S3_BUCKET is not set; an export needs both buckets")
+        return self.destinations()
+
+
+def load() -> Settings:
+    """Read the settings from the environment and, over it, the YAML file that `EVOTHESIS_CONFIG` names.
+
+    Raises:
+        SettingsInvalid: with one line that names the setting and says how to mend it.
+
+    """
+    file = os.environ.get("EVOTHESIS_CONFIG")
+    try:
+        return Settings(**(_from_yaml(Path(file)) if file else {}))
+    except ValidationError as error:
+        raise SettingsInvalid(_one_line(error)) from None
+
+
+@lru_cache(maxsize=1)
+def current() -> Settings:
+    """The settings of this process, read once from its environment."""
+    return load()
+
+
+def _from_yaml(path: Path) -> dict[str, Any]:
+    """The customer's YAML shape, as the names of `Settings`."""
+    try:
+        document = yaml.safe_load(path.read_text("utf-8")) or {}
+    except OSError as error:
+        raise SettingsInvalid(f"EVOTHESIS_CONFIG: cannot read {path}: {error.strerror}") from None
+    except yaml.YAMLError as error:
+        raise SettingsInvalid(f"EVOTHESIS_CONFIG: {path} is not YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(document, dict):
+        raise SettingsInvalid(f"EVOTHESIS_CONFIG: {path} holds no settings; start it with `s3_export:`")
+    values = {name: value for name, value in document.items() if name != "s3_export"}
+    export = document.get("s3_export") or {}
+    if not isinstance(export, dict):
+        raise SettingsInvalid(f"EVOTHESIS_CONFIG: s3_export in {path} is not a mapping")
+    for name, value in export.items():
+        values |= _from_yaml_export(name, value, path)
+    return values
+
+
+def _from_yaml_export(name: str, value: Any, path: Path) -> dict[str, Any]:
+    match name:
+        case "client_bucket" | "backup_bucket":
+            return {f"{name.removesuffix('_bucket')}_s3_bucket": value}
+        case "format" | "schedule" | "batch_rows":
+            return {f"export_{name}": value}
+        case "endpoint" | "prefix":
+            key = "endpoint_url" if name == "endpoint" else name
+            return {f"client_s3_{key}": value, f"backup_s3_{key}": value}
+        case "credentials" | "backup_credentials" if isinstance(value, dict):
+            side = "client" if name == "credentials" else "backup"
+            if wrong := set(value) - set(_YAML_CREDENTIALS):
+                raise SettingsInvalid(f"EVOTHESIS_CONFIG: s3_export.{name}.{wrong.pop()} in {path} is not a setting")
+            return {f"{side}_s3_{key}": item for key, item in value.items()}
+    raise SettingsInvalid(f"EVOTHESIS_CONFIG: s3_export.{name} in {path} is not a setting, or has the wrong shape")
+
+
+def _one_line(error: ValidationError) -> str:
+    first = error.errors(include_input=False, include_url=False)[0]
+    name = str(first["loc"][0]).upper() if first["loc"] else ""
+    if first["type"] == "extra_forbidden":
+        return f"{name.lower()} is not a setting; `docs/settings.md` lists them"
+    if first["type"] == "literal_error":
+        return f"{name}: give one or more of {', '.join(FORMATS)}"
+    message = first["msg"].removeprefix("Value error, ")
+    return f"{name}: {message}" if name else message

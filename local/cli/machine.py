@@ -1,0 +1,93 @@
+"""What this machine is set to: port, data directory, admin token, and which parts are embedded."""
+
+from __future__ import annotations
+
+import fcntl
+import ipaddress
+import os
+import secrets
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+# The checkout: the template, the pixel and LocalStack's environment lie beside one another in it.
+ROOT = Path(__file__).resolve().parents[2]
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+
+class MachineInvalid(Exception):
+    """A setting of this machine is wrong, or the machine cannot do what it says; the text names it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """The settings that the runner itself reads; those of the functions are `storage.settings`."""
+
+    host: str
+    port: int
+    data_dir: Path
+    trusted_proxies: tuple[Network, ...]
+    localstack_python: Path
+
+    @classmethod
+    def from_environ(cls, environ: Mapping[str, str]) -> Machine:
+        """Read the settings.
+
+        Raises:
+            MachineInvalid: one of them is wrong.
+
+        """
+        port = environ.get("EVOTHESIS_PORT") or "8000"
+        if not port.isascii() or not port.isdigit() or not 0 <= int(port[:6]) <= 65_535:
+            raise MachineInvalid(f"EVOTHESIS_PORT: {port!r} is not a port from 0 to 65535")
+        proxies = []
+        for text in filter(None, (environ.get("EVOTHESIS_TRUSTED_PROXIES") or "").replace(",", " ").split()):
+            try:
+                proxies.append(ipaddress.ip_network(text))
+            except ValueError as error:
+                raise MachineInvalid(f"EVOTHESIS_TRUSTED_PROXIES: {error}") from None
+        python = environ.get("EVOTHESIS_LOCALSTACK_PYTHON") or str(ROOT / ".venv-localstack" / "bin" / "python")
+        return cls(
+            host=environ.get("EVOTHESIS_HOST") or "127.0.0.1",
+            port=int(port),
+            data_dir=Path(environ.get("EVOTHESIS_DATA_DIR") or ".data").resolve(),
+            trusted_proxies=tuple(proxies),
+            localstack_python=Path(python),
+        )
+
+    @contextmanager
+    def claim(self) -> Iterator[None]:
+        """Be the only runner of the data directory for as long as the block runs; dying gives it up.
+
+        Raises:
+            MachineInvalid: another runner has it, or it cannot be written.
+
+        """
+        try:
+            self.data_dir.mkdir(parents=True, exist_ok=True)
+            lock = os.open(self.data_dir / "run.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise MachineInvalid(f"EVOTHESIS_DATA_DIR: cannot write {self.data_dir}: {error.strerror}") from None
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise MachineInvalid(
+                f"another `evothesis run` uses {self.data_dir}; stop it, or set EVOTHESIS_DATA_DIR"
+            ) from None
+        else:
+            yield
+        finally:
+            os.close(lock)
+
+    def admin_token(self) -> str:
+        """The admin token of this data directory, made on first use and readable by its owner alone."""
+        file = self.data_dir / "admin-token"
+        if not file.exists() or not file.read_text().strip():
+            made = self.data_dir / "admin-token.new"
+            made.unlink(missing_ok=True)
+            with open(os.open(made, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as stream:
+                stream.write(secrets.token_urlsafe(32) + "\n")
+            made.replace(file)
+        return file.read_text().strip()

@@ -1,0 +1,42 @@
+"""The template's parameters, from the settings: the way by which functions get theirs, here as on AWS."""
+
+from __future__ import annotations
+
+from pydantic import SecretStr
+
+from storage.settings import DestinationName, Settings
+
+_FIELDS = {
+    "Bucket": "bucket",
+    "Prefix": "prefix",
+    "Region": "region",
+    "EndpointUrl": "endpoint_url",
+    "AccessKey": "access_key",
+    "SecretKey": "secret_key",
+}
+
+
+def of(settings: Settings) -> dict[str, str]:
+    """Every parameter that `sam-template.yaml` declares."""
+    sides: dict[str, DestinationName] = {"Client": "client", "Backup": "backup"}
+    by_name = {destination.name: destination for destination in settings.destinations()}
+    buckets = {
+        f"{side}{parameter}": _plain(getattr(by_name[name], field))
+        for side, name in sides.items()
+        if name in by_name
+        for parameter, field in _FIELDS.items()
+    }
+    return {
+        "DatabaseUrl": settings.database_url.get_secret_value(),
+        "AdminToken": settings.evothesis_admin_token.get_secret_value(),
+        "ExportFormat": ",".join(settings.export_format),
+        "ExportSchedule": settings.schedule_expression,
+        "ExportBatchRows": str(settings.export_batch_rows),
+        **buckets,
+    }
+
+
+def _plain(value: str | SecretStr | None) -> str:
+    if isinstance(value, SecretStr):
+        return value.get_secret_value()
+    return value or ""

@@ -1,0 +1,120 @@
+"""`evothesis run`: PostgreSQL, S3 and the runtime, up together and down together."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+
+import click
+import uvloop
+
+from cli import parameters, static
+from cli.machine import ROOT, Machine, MachineInvalid
+from emulator import template
+from emulator.runtime import Runtime
+from emulator.server import listen
+from services.child import StartFailed
+from services.localstack import LocalStack
+from services.postgres import Postgres
+from storage import settings as storage_settings
+from storage.settings import Settings
+
+DEMO_BUCKETS = {"CLIENT_S3_BUCKET": "client-analytics", "BACKUP_S3_BUCKET": "backup-analytics"}
+DEMO_KEYS = {
+    f"{side}_S3_{part}": "demo" for side in ("CLIENT", "BACKUP") for part in ("ACCESS_KEY", "SECRET_KEY")
+}  # fmt: skip
+
+
+@click.command()
+def run() -> None:
+    """Start everything and answer until Ctrl-C.
+
+    PostgreSQL is embedded unless DATABASE_URL is set, S3 unless AWS_ENDPOINT_URL_S3 or CLIENT_S3_BUCKET is.
+    """
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    # A wrong setting shows before anything is started.
+    wanted = storage_settings.load()
+    machine = Machine.from_environ(os.environ)
+    with ExitStack() as stack:
+        stack.enter_context(machine.claim())
+        listener = _listen(machine)
+        stack.callback(listener.close)
+        os.environ.setdefault("EVOTHESIS_ADMIN_TOKEN", "")
+        if not os.environ["EVOTHESIS_ADMIN_TOKEN"]:
+            os.environ["EVOTHESIS_ADMIN_TOKEN"] = machine.admin_token()
+        demo_buckets = stack.enter_context(_services(machine, wanted))
+        _prepare(demo_buckets)
+        settings = storage_settings.load()
+        runtime = Runtime(
+            template.load(ROOT / "sam-template.yaml", parameters.of(settings)),
+            static.site(ROOT / "pixel"),
+            machine.trusted_proxies,
+        )
+        uvloop.run(_serve(runtime, listener, lambda: _announce(machine, listener, settings)))
+
+
+@contextmanager
+def _services(machine: Machine, wanted: Settings) -> Iterator[bool]:
+    """Start what is embedded and put its addresses into the environment; yields whether the buckets are the demo's."""
+    with ExitStack() as stack:
+        demo_buckets = not (wanted.client_s3_bucket or wanted.backup_s3_bucket or wanted.aws_endpoint_url_s3)
+        local_stack = LocalStack(machine.data_dir, machine.localstack_python) if demo_buckets else None
+        if local_stack:
+            # It takes longest, so it comes up while PostgreSQL does.
+            stack.callback(local_stack.stop)
+            local_stack.start()
+            os.environ["AWS_ENDPOINT_URL_S3"] = local_stack.url
+        if not wanted.database_url.get_secret_value():
+            postgres = Postgres(machine.data_dir)
+            stack.callback(postgres.stop)
+            postgres.start()
+            os.environ["DATABASE_URL"] = postgres.url
+            _keep_private(machine, "database-url", postgres.url)
+        if local_stack:
+            local_stack.wait()
+        if not wanted.client_s3_bucket and not wanted.backup_s3_bucket and (demo_buckets or wanted.aws_endpoint_url_s3):
+            # On an endpoint of one's own the demo's buckets are as good as any; its keys are AWS's to give.
+            os.environ.update(DEMO_BUCKETS if not demo_buckets else DEMO_BUCKETS | DEMO_KEYS)
+            demo_buckets = True
+        yield demo_buckets
+
+
+def _listen(machine: Machine) -> socket.socket:
+    try:
+        return listen(machine.host, machine.port)
+    except OSError as error:
+        where = f"{machine.host}:{machine.port}"
+        raise MachineInvalid(f"EVOTHESIS_PORT: cannot listen on {where}: {error.strerror}; set another") from None
+
+
+def _prepare(demo_buckets: bool) -> None:
+    arguments = [sys.executable, "-m", "cli.prepare", *(["--demo-buckets"] if demo_buckets else [])]
+    done = subprocess.run(arguments, stderr=subprocess.PIPE, text=True, check=False)
+    if done.returncode:
+        raise StartFailed(done.stderr.strip().rpartition("\n")[2])
+
+
+async def _serve(runtime: Runtime, listener: socket.socket, on_ready: object) -> None:
+    assert callable(on_ready)
+    await runtime.serve(listener, on_ready)
+
+
+def _keep_private(machine: Machine, name: str, text: str) -> None:
+    file = machine.data_dir / name
+    with open(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as stream:
+        stream.write(text + "\n")
+
+
+def _announce(machine: Machine, listener: socket.socket, settings: Settings) -> None:
+    url = f"http://{machine.host}:{listener.getsockname()[1]}"
+    lines = [f"demo site    {url}/", f"admin token  {machine.data_dir / 'admin-token'}"]
+    for destination in settings.destinations():
+        endpoint = f" at {destination.endpoint_url}" if destination.endpoint_url else ""
+        lines.append(f"{destination.name} bucket s3://{destination.bucket}/{destination.prefix}/{endpoint}")
+    click.echo("\n".join([*lines, f"ready: {url}"]))
+    sys.stdout.flush()

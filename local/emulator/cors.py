@@ -1,0 +1,55 @@
+"""CORS from the API's own block: the gateway answers preflights, and its headers replace the function's.
+
+https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-cors.html
+"""
+
+from __future__ import annotations
+
+from emulator.http_event import Request
+from emulator.http_response import HttpResponse
+from emulator.template import Cors
+
+
+def is_preflight(request: Request) -> bool:
+    """Whether a browser asks if it may send something."""
+    return request.method == "OPTIONS" and bool(
+        request.header("origin") and request.header("access-control-request-method")
+    )
+
+
+def preflight(cors: Cors, request: Request) -> HttpResponse:
+    """The answer to a preflight; an origin that is not allowed gets no permission, and no error."""
+    allowed = _allowed(cors, request)
+    if not allowed:
+        return HttpResponse(204)
+    headers = [("access-control-allow-origin", allowed)]
+    if cors.methods:
+        headers.append(("access-control-allow-methods", ",".join(cors.methods)))
+    if cors.headers:
+        headers.append(("access-control-allow-headers", ",".join(cors.headers)))
+    if cors.max_age is not None:
+        headers.append(("access-control-max-age", str(cors.max_age)))
+    if cors.credentials:
+        headers.append(("access-control-allow-credentials", "true"))
+    return HttpResponse(204, headers)
+
+
+def decorate(cors: Cors, request: Request, response: HttpResponse) -> None:
+    """Give an answer the API's CORS headers in place of whatever the function set."""
+    response.headers = [item for item in response.headers if not item[0].startswith("access-control-")]
+    if not request.header("origin"):
+        return
+    if allowed := _allowed(cors, request):
+        response.headers.append(("access-control-allow-origin", allowed))
+        if cors.expose:
+            response.headers.append(("access-control-expose-headers", ",".join(cors.expose)))
+        if cors.credentials:
+            response.headers.append(("access-control-allow-credentials", "true"))
+
+
+def _allowed(cors: Cors, request: Request) -> str | None:
+    origin = request.header("origin")
+    if "*" in cors.origins:
+        return "*"
+    scheme = origin.partition("://")[0]
+    return origin if origin in cors.origins or f"{scheme}://*" in cors.origins else None

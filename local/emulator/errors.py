@@ -1,0 +1,15 @@
+"""What can go wrong in the emulator."""
+
+from __future__ import annotations
+
+
+class EmulatorError(Exception):
+    """A failure whose text tells the operator what to do."""
+
+
+class TemplateInvalid(EmulatorError):
+    """The template asks for something that is missing, wrong, or not supported here; the text names it."""
+
+
+class Throttled(EmulatorError):
+    """Every environment of a function is busy and its queue is full; nothing was invoked."""

@@ -1,0 +1,178 @@
+"""The front: an ASGI application that makes Lambda events of HTTP requests, as API Gateway's HTTP API does."""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import json
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
+from typing import Any
+
+from emulator import cors, http_event
+from emulator.errors import Throttled
+from emulator.http_event import Request
+from emulator.http_response import HttpResponse, convert, message
+from emulator.pool import Pool
+from emulator.routes import RouteTable
+from emulator.template import Template
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+AsgiApp = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+# https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-quotas.html and Lambda's own limit.
+BODY_BYTES = 10 * 1024 * 1024
+EVENT_BYTES = 6 * 1024 * 1024
+HEADER_BYTES = 10_240
+INTEGRATION_SECONDS = 30
+
+BODY_SECONDS = 20
+
+
+class BodyTooLarge(Exception):
+    """The body goes on past the limit."""
+
+
+class Gateway:
+    """Answers what the template routes; all else goes to *static*, if there is one."""
+
+    def __init__(
+        self,
+        template: Template,
+        pools: Mapping[str, Pool],
+        static: AsgiApp | None = None,
+        trusted_proxies: Sequence[ipaddress.IPv4Network | ipaddress.IPv6Network] = (),
+    ) -> None:
+        self._cors = template.cors
+        self._routes = RouteTable(template.routes)
+        self._pools = pools
+        self._static = static
+        self._trusted = trusted_proxies
+        self._running: set[asyncio.Task[Any]] = set()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one HTTP request."""
+        headers = tuple((name.decode("latin-1"), value.decode("latin-1")) for name, value in scope["headers"])
+        if sum(len(name) + len(value) for name, value in headers) + len(scope["raw_path"]) > HEADER_BYTES:
+            await _send(send, message(431, "Request Header Fields Too Large"), close=True)
+            return
+        raw_path = scope["raw_path"].decode("latin-1")
+        request = Request(
+            method=scope["method"],
+            path=scope["path"],
+            raw_path=raw_path,
+            query=scope["query_string"].decode("latin-1"),
+            headers=headers,
+            body=b"",
+            source_ip=self._source_ip(scope, headers),
+            http_version=scope["http_version"],
+            scheme=scope["scheme"],
+        )
+        if self._cors and cors.is_preflight(request):
+            await _send(send, cors.preflight(self._cors, request))
+            return
+        if self._static and self._routes.find(request.method, raw_path) is None:
+            await self._static(scope, receive, send)
+            return
+        await self._answer(request, receive, send)
+
+    async def _answer(self, request: Request, receive: Receive, send: Send) -> None:
+        names = {name for name, _ in request.headers}
+        if {"content-length", "transfer-encoding"} <= names:
+            # Two lengths for one body: who trusts the other one reads somebody else's request (RFC 9112, 6.1).
+            await _send(send, message(400, "Bad Request"), close=True)
+            return
+        try:
+            body = await asyncio.wait_for(_read_body(receive), BODY_SECONDS)
+        except BodyTooLarge:
+            await _send(send, self._decorated(request, message(413, "Request Entity Too Large")), close=True)
+            return
+        except TimeoutError:
+            await _send(send, message(408, "Request Timeout"), close=True)
+            return
+        if body is None:
+            return
+        response = await self._respond(_with_body(request, body))
+        await _send(send, self._decorated(request, response))
+
+    async def _respond(self, request: Request) -> HttpResponse:
+        found = self._routes.find(request.method, request.raw_path)
+        if found is None:
+            return message(404, "Not Found")
+        route, parameters = found
+        payload = json.dumps(http_event.build(request, route, parameters)).encode()
+        if len(payload) > EVENT_BYTES:
+            return message(413, "Request Entity Too Large")
+        # A client that goes away, or is told 503, does not stop the function.
+        invocation = asyncio.ensure_future(self._pools[route.function].invoke(payload))
+        self._running.add(invocation)
+        invocation.add_done_callback(self._finished)
+        try:
+            result = await asyncio.wait_for(asyncio.shield(invocation), self._patience(route.function))
+        except Throttled:
+            return message(503, "Service Unavailable", {"retry-after": "1"})
+        except TimeoutError:
+            return message(503, "Service Unavailable")
+        return convert(result, route.payload_version)
+
+    def _patience(self, function: str) -> float:
+        # API Gateway gives up after 30 s; a function that may take longer is waited for here, where nothing forces us.
+        return max(INTEGRATION_SECONDS, self._pools[function].function.timeout_seconds + 1)
+
+    def _finished(self, invocation: asyncio.Task[Any]) -> None:
+        self._running.discard(invocation)
+        if not invocation.cancelled():
+            invocation.exception()
+
+    def _decorated(self, request: Request, response: HttpResponse) -> HttpResponse:
+        if self._cors:
+            cors.decorate(self._cors, request, response)
+        return response
+
+    def _source_ip(self, scope: Scope, headers: Sequence[tuple[str, str]]) -> str:
+        """The client's address: the peer's, or what trusted proxies say of it, read from the right."""
+        address = scope["client"][0] if scope.get("client") else ""
+        hops = [hop.strip() for name, value in headers if name == "x-forwarded-for" for hop in value.split(",")]
+        while hops and self._is_trusted(address):
+            address = hops.pop()
+        return str(address)
+
+    def _is_trusted(self, address: str) -> bool:
+        try:
+            parsed = ipaddress.ip_address(address)
+        except ValueError:
+            return False
+        return any(parsed in network for network in self._trusted)
+
+
+def _with_body(request: Request, body: bytes) -> Request:
+    values = {name: getattr(request, name) for name in Request.__slots__}
+    return Request(**{**values, "body": body})
+
+
+async def _read_body(receive: Receive) -> bytes | None:
+    """The whole body, None when the client goes away before its end."""
+    chunks: list[bytes] = []
+    size = 0
+    while True:
+        event = await receive()
+        if event["type"] == "http.disconnect":
+            return None
+        chunk = event.get("body", b"")
+        size += len(chunk)
+        if size > BODY_BYTES:
+            raise BodyTooLarge
+        chunks.append(chunk)
+        if not event.get("more_body"):
+            return b"".join(chunks)
+
+
+async def _send(send: Send, response: HttpResponse, *, close: bool = False) -> None:
+    headers = [(name.encode("latin-1"), value.encode("latin-1", "replace")) for name, value in response.headers]
+    if response.status not in (204, 304):
+        headers.append((b"content-length", str(len(response.body)).encode()))
+    if close:
+        headers.append((b"connection", b"close"))
+    await send({"type": "http.response.start", "status": response.status, "headers": headers})
+    await send({"type": "http.response.body", "body": response.body})

@@ -1,0 +1,90 @@
+"""What a function returns, as the HTTP answer that API Gateway's HTTP API makes of it."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from emulator.runtime_api import Result
+
+# Set by the connection, whatever the function says.
+HOP_BY_HOP = frozenset({"connection", "content-length", "date", "upgrade", "transfer-encoding", "keep-alive"})
+
+
+@dataclass(slots=True)
+class HttpResponse:
+    """An answer: status, headers in order with lower-case names, body."""
+
+    status: int
+    headers: list[tuple[str, str]] = field(default_factory=list)
+    body: bytes = b""
+
+
+def message(status: int, text: str, headers: Mapping[str, str] | None = None) -> HttpResponse:
+    """An answer of the gateway itself."""
+    body = json.dumps({"message": text}, separators=(",", ":")).encode()
+    return HttpResponse(status, [("content-type", "application/json"), *(headers or {}).items()], body)
+
+
+def convert(result: Result, payload_version: str) -> HttpResponse:
+    """The answer for *result*; a function that failed, or returned no answer, is a 500 without details."""
+    if result.error_type:
+        return message(500, "Internal Server Error")
+    try:
+        returned = json.loads(result.payload)
+    except ValueError:
+        return message(500, "Internal Server Error")
+    if not isinstance(returned, dict) or "statusCode" not in returned:
+        return _bare(returned, result.payload) if payload_version == "2.0" else message(500, "Internal Server Error")
+    try:
+        return _full(returned, payload_version)
+    except (ValueError, TypeError, AttributeError):
+        return message(500, "Internal Server Error")
+
+
+def _bare(returned: Any, payload: bytes) -> HttpResponse:
+    """Format 2.0 takes anything for a body of 200 when there is no status code."""
+    body = returned.encode() if isinstance(returned, str) else payload
+    return HttpResponse(200, [("content-type", "application/json")], body)
+
+
+def _full(returned: Mapping[str, Any], payload_version: str) -> HttpResponse:
+    status = _status(returned["statusCode"])
+    headers = [(name.lower(), _text(value)) for name, value in (returned.get("headers") or {}).items()]
+    if payload_version == "1.0":
+        for name, values in (returned.get("multiValueHeaders") or {}).items():
+            headers += [(name.lower(), _text(value)) for value in values]
+    cookies = [("set-cookie", _text(value)) for value in returned.get("cookies") or []]
+    headers = cookies + [item for item in headers if item[0] not in HOP_BY_HOP]
+    if not any(name == "content-type" for name, _ in headers):
+        headers.append(("content-type", "text/plain;charset=UTF-8"))
+    body = returned.get("body")
+    if body is not None and not isinstance(body, str):
+        raise TypeError("a body is a string")
+    raw = (body or "").encode()
+    if returned.get("isBase64Encoded"):
+        try:
+            raw = base64.b64decode(raw, validate=True)
+        except binascii.Error as error:
+            raise ValueError("the body is not base64") from error
+    return HttpResponse(status, headers, raw)
+
+
+def _status(value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int | str):
+        raise TypeError("a status code is a whole number")
+    status = int(value)
+    if not 100 <= status <= 599:
+        raise ValueError("a status code lies between 100 and 599")
+    return status
+
+
+def _text(value: Any) -> str:
+    text = value if isinstance(value, str) else json.dumps(value)
+    if "\n" in text or "\r" in text:
+        raise ValueError("a header is one line")
+    return text

@@ -1,0 +1,81 @@
+"""Embedded S3: LocalStack from its own virtual environment, S3 alone, on loopback alone. It keeps nothing."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+from services import child
+
+PREFERRED_PORT = 4566
+START_SECONDS = 90
+STOP_SECONDS = 10
+
+
+class LocalStack:
+    """One S3 server: `start`, then `url`, then `stop`."""
+
+    def __init__(self, data_dir: Path, python: Path) -> None:
+        self._python = python
+        self._home = data_dir / "localstack"
+        self._log = self._home / "server.log"
+        self._process: subprocess.Popen[bytes] | None = None
+        self.url = ""
+
+    def start(self) -> None:
+        """Start the server without waiting for it."""
+        if not self._python.exists():
+            raise child.StartFailed(f"LocalStack is not installed in {self._python.parents[1]}; run `make setup`")
+        self._home.mkdir(parents=True, exist_ok=True)
+        port = child.free_port(PREFERRED_PORT)
+        self.url = f"http://127.0.0.1:{port}"
+        self._process = child.spawn(
+            [self._python, "-m", "localstack.runtime.main"],
+            env={
+                "PATH": os.environ.get("PATH", ""),
+                "HOME": str(self._home),
+                "SERVICES": "s3",
+                "STRICT_SERVICE_LOADING": "1",
+                "EAGER_SERVICE_LOADING": "1",
+                # Its default server listens on every interface, whatever GATEWAY_LISTEN says.
+                "GATEWAY_SERVER": "hypercorn",
+                "GATEWAY_LISTEN": f"127.0.0.1:{port}",
+                # Everything in one folder, also inside a container.
+                "OVERRIDE_IN_DOCKER": "0",
+                "FILESYSTEM_ROOT": str(self._home),
+                "TMPDIR": str(self._home),
+                "DNS_ADDRESS": "0",
+                "DISABLE_EVENTS": "1",
+                "SKIP_SSL_CERT_DOWNLOAD": "1",
+                "LS_LOG": "warning",
+            },
+            log=self._log,
+        )
+
+    def wait(self) -> None:
+        """Wait until the server answers.
+
+        Raises:
+            StartFailed: it does not come up.
+
+        """
+        if self._process:
+            child.wait_until(self._answers, self._process, "LocalStack", self._log, START_SECONDS)
+
+    def stop(self) -> None:
+        """End the server; its objects go with it."""
+        if self._process:
+            child.stop(self._process, signal.SIGTERM, STOP_SECONDS)
+
+    def _answers(self) -> bool:
+        try:
+            with urllib.request.urlopen(f"{self.url}/_localstack/health", timeout=2) as answer:  # noqa: S310 - our own URL
+                services = json.load(answer).get("services", {})
+                return services.get("s3") in ("running", "available")
+        except (urllib.error.URLError, OSError, ValueError):
+            return False
