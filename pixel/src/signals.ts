@@ -1,0 +1,6 @@
+/** Whether the visitor asks not to be tracked, by Global Privacy Control or Do Not Track. */
+export function objects(): boolean {
+  const browser = navigator as Navigator & { globalPrivacyControl?: unknown; doNotTrack?: unknown };
+  const asked = [browser.globalPrivacyControl, browser.doNotTrack, (window as { doNotTrack?: unknown }).doNotTrack];
+  return asked.some((value) => value === true || value === "1" || value === "yes");
+}
