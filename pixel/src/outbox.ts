@@ -35,6 +35,7 @@ export class Outbox {
   private retryMs = 0;
   private seq = 0;
   private pageViewId = "";
+  private readonly visitorId = visitorId();
 
   constructor(private readonly endpoint: string) {}
 
@@ -126,7 +127,7 @@ export class Outbox {
 
   private body(events: Event[]): string {
     return JSON.stringify({
-      visitor_id: visitorId(),
+      visitor_id: this.visitorId,
       site_id: null,
       sent_at: new Date().toISOString(),
       events,

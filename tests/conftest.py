@@ -1,0 +1,243 @@
+"""Real parts for every test: one PostgreSQL and one LocalStack a run, a database and two buckets a test."""
+
+import csv
+import gzip
+import hashlib
+import io
+import itertools
+import json
+import os
+import re
+import subprocess
+import time
+from pathlib import Path
+from types import SimpleNamespace
+
+import boto3
+import psycopg
+import pyarrow.parquet as pq
+import pytest
+from emulator import http_event, template
+from emulator.routes import RouteTable
+from services.localstack import LocalStack
+from services.postgres import Postgres
+from storage import database, migrations, objects, settings
+
+ROOT = Path(__file__).resolve().parents[1]
+ADMIN_TOKEN = "demo-admin-token"
+
+_numbers = itertools.count(1)
+
+
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory):
+    """A PostgreSQL server with a migrated database `template`, which each test's own is a copy of."""
+    server = Postgres(tmp_path_factory.mktemp("postgres"))
+    server.start()
+    base = server.url.rpartition("/")[0]
+    with psycopg.connect(f"{base}/postgres", autocommit=True) as connection:
+        connection.execute("CREATE DATABASE template")
+    with database.connect(f"{base}/template") as connection:
+        migrations.migrate(connection)
+    yield SimpleNamespace(base=base, server=server)
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def s3_url(tmp_path_factory):
+    """A LocalStack S3."""
+    server = LocalStack(tmp_path_factory.mktemp("localstack"), ROOT / ".venv-localstack" / "bin" / "python")
+    server.start()
+    server.wait()
+    yield server.url
+    server.stop()
+
+
+@pytest.fixture
+def environ(monkeypatch):
+    """The environment of a test, without settings of the machine; a change takes effect at once."""
+    for name in [*os.environ]:
+        if name.startswith(("EVOTHESIS_", "CLIENT_S3_", "BACKUP_S3_", "EXPORT_", "COLLECT_", "DATABASE_URL", "AWS_")):
+            monkeypatch.delenv(name)
+
+    class Environ:
+        def __setitem__(self, name, value):
+            monkeypatch.setenv(name, str(value))
+            settings.current.cache_clear()
+
+    settings.current.cache_clear()
+    yield Environ()
+    settings.current.cache_clear()
+
+
+@pytest.fixture
+def database_url(postgres, environ):
+    """An empty database with the schema."""
+    name = f"test_{next(_numbers)}"
+    with psycopg.connect(f"{postgres.base}/postgres", autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name} TEMPLATE template")
+        url = f"{postgres.base}/{name}"
+        environ["DATABASE_URL"] = url
+        yield url
+        database.close()
+        connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture
+def connection(database_url):
+    with database.connect(database_url) as connection:
+        yield connection
+
+
+@pytest.fixture
+def buckets(s3_url, environ):
+    """Two empty buckets, configured as the client's and the backup, and a client to look into them."""
+    number = next(_numbers)
+    environ["AWS_ENDPOINT_URL_S3"] = s3_url
+    for side in ("CLIENT", "BACKUP"):
+        environ[f"{side}_S3_BUCKET"] = f"{side.lower()}-{number}"
+        environ[f"{side}_S3_ACCESS_KEY"] = "test"
+        environ[f"{side}_S3_SECRET_KEY"] = "test"
+    for destination in settings.current().destinations():
+        objects.make_bucket(destination)
+    client = boto3.client(
+        "s3", endpoint_url=s3_url, region_name="us-east-1", aws_access_key_id="test", aws_secret_access_key="test"
+    )
+    yield SimpleNamespace(names={"client": f"client-{number}", "backup": f"backup-{number}"}, s3=client)
+    client.close()
+
+
+@pytest.fixture(scope="session")
+def sam_template():
+    return template.load(ROOT / "sam-template.yaml", {"DatabaseUrl": "-", "AdminToken": ADMIN_TOKEN})
+
+
+@pytest.fixture
+def call(environ, sam_template):
+    """Call a function's handler with the event that the gateway would make of an HTTP request."""
+    environ["EVOTHESIS_ADMIN_TOKEN"] = ADMIN_TOKEN
+    routes = RouteTable(sam_template.routes)
+
+    def call(handler, method, path, body=b"", headers=(), admin=True, source_ip="203.0.113.77"):
+        path, _, query = path.partition("?")
+        found = routes.find(method, path)
+        assert found, f"the template has no route {method} {path}"
+        sent = {"host": "localhost", **({"authorization": f"Bearer {ADMIN_TOKEN}"} if admin else {}), **dict(headers)}
+        request = http_event.Request(
+            method=method,
+            path=path,
+            raw_path=path,
+            query=query,
+            headers=tuple(sent.items()),
+            body=body if isinstance(body, bytes) else json.dumps(body).encode(),
+            source_ip=source_ip,
+            http_version="1.1",
+            scheme="http",
+        )
+        answer = handler(http_event.build(request, *found), None)
+        return SimpleNamespace(
+            status=answer["statusCode"],
+            headers={name.lower(): value for name, value in answer["headers"].items()},
+            text=answer["body"],
+            json=json.loads(answer["body"]) if answer["body"] else None,
+        )
+
+    return call
+
+
+@pytest.fixture(scope="session")
+def platform(postgres, s3_url, tmp_path_factory):
+    """The whole product as `evothesis run` starts it, on a database and buckets of its own."""
+    data_dir = tmp_path_factory.mktemp("platform")
+    with psycopg.connect(f"{postgres.base}/postgres", autocommit=True) as connection:
+        connection.execute("CREATE DATABASE platform")
+    log = data_dir / "run.log"
+    environ = {
+        **{name: os.environ[name] for name in ("PATH", "HOME")},
+        "EVOTHESIS_PORT": "0",
+        "EVOTHESIS_DATA_DIR": str(data_dir),
+        "DATABASE_URL": f"{postgres.base}/platform",
+        "EXPORT_FORMAT": "json,csv,parquet",
+    }
+    for side in ("client", "backup"):
+        environ |= {
+            f"{side.upper()}_S3_BUCKET": f"platform-{side}",
+            f"{side.upper()}_S3_ENDPOINT_URL": s3_url,
+            f"{side.upper()}_S3_ACCESS_KEY": "test",
+            f"{side.upper()}_S3_SECRET_KEY": "test",
+        }
+    s3 = boto3.client(
+        "s3", endpoint_url=s3_url, region_name="us-east-1", aws_access_key_id="test", aws_secret_access_key="test"
+    )
+    for side in ("client", "backup"):
+        s3.create_bucket(Bucket=f"platform-{side}")
+    with log.open("wb") as output:
+        process = subprocess.Popen([ROOT / ".venv/bin/evothesis", "run"], env=environ, stdout=output, stderr=output)
+    try:
+        url = _wait_for(lambda: re.search(r"^ready: (\S+)$", log.read_text(), re.MULTILINE), process, log)[1]
+        yield SimpleNamespace(
+            url=url,
+            port=int(url.rpartition(":")[2]),
+            admin={"Authorization": f"Bearer {(data_dir / 'admin-token').read_text().strip()}"},
+            database_url=environ["DATABASE_URL"],
+            buckets={side: f"platform-{side}" for side in ("client", "backup")},
+            s3=s3,
+            log=log,
+        )
+    finally:
+        process.terminate()
+        assert process.wait(30) == 0
+        s3.close()
+
+
+def _wait_for(condition, process, log, seconds=90):
+    deadline = time.monotonic() + seconds
+    while not (found := condition()):
+        assert process.poll() is None, log.read_text()
+        assert time.monotonic() < deadline, log.read_text()
+        time.sleep(0.05)
+    return found
+
+
+@pytest.fixture
+def delivered(buckets, read_bucket):
+    """Read one of the test's buckets back."""
+
+    def delivered(side):
+        return read_bucket(buckets.s3, buckets.names[side])
+
+    return delivered
+
+
+@pytest.fixture(scope="session")
+def read_bucket():
+    """Read a bucket back as a client would: by its manifests, each checked against what lies there."""
+    return _read_bucket
+
+
+def _read_bucket(s3, bucket, prefix="analytics"):
+    """Rows by format, the manifests, and every key, after checking sizes, checksums and strays."""
+    pages = s3.get_paginator("list_objects_v2").paginate(Bucket=bucket)
+    keys = [item["Key"] for page in pages for item in page.get("Contents", [])]
+    manifests, rows, named = [], {}, set()
+    for key in keys:
+        if not key.startswith(f"{prefix}/manifests/"):
+            continue
+        manifest = json.loads(s3.get_object(Bucket=bucket, Key=key)["Body"].read())
+        manifests.append(manifest)
+        for item in manifest["objects"]:
+            data = s3.get_object(Bucket=bucket, Key=item["key"])["Body"].read()
+            assert (len(data), hashlib.sha256(data).hexdigest()) == (item["bytes"], item["sha256"])
+            read = READERS[item["format"]](data)
+            assert len(read) == item["rows"]
+            rows.setdefault(item["format"], []).extend(read)
+            named.add(item["key"])
+    assert named == {key for key in keys if key.startswith(f"{prefix}/events/")}
+    return SimpleNamespace(rows=rows, manifests=sorted(manifests, key=lambda item: item["batch_id"]), keys=keys)
+
+
+READERS = {
+    "json": lambda data: [json.loads(line) for line in gzip.decompress(data).splitlines()],
+    "csv": lambda data: list(csv.DictReader(io.StringIO(gzip.decompress(data).decode(), newline=""))),
+    "parquet": lambda data: pq.read_table(io.BytesIO(data)).to_pylist(),
+}

@@ -1,0 +1,138 @@
+"""The front under hostile transport: sizes, encodings, slowness, smuggling; through real sockets to the real runtime."""
+
+import gzip
+import json
+import socket
+import time
+
+import httpx
+import pytest
+
+GOOD = {"event_type": "page_view", "url": "https://transport.example/"}
+
+
+def raw(platform, *parts, seconds=30):
+    """Send bytes as they are, and read until the server closes or falls silent after its answer."""
+    with socket.create_connection(("127.0.0.1", platform.port), timeout=seconds) as connection:
+        for part in parts:
+            connection.sendall(part)
+        answer = b""
+        while b"\r\n\r\n" not in answer and (chunk := connection.recv(65536)):
+            answer += chunk
+        return answer
+
+
+def post(platform, content, **headers):
+    return httpx.post(f"{platform.url}/collect", content=content, headers={"content-type": "application/json", **headers})
+
+
+def test_an_empty_body_is_refused(platform):
+    assert post(platform, b"").status_code == 400
+
+
+def test_an_endless_chunked_body_is_cut_at_the_limit(platform):
+    sent = 0
+    chunk = b"10000\r\n" + b" " * 65536 + b"\r\n"
+    with socket.create_connection(("127.0.0.1", platform.port), timeout=30) as connection:
+        connection.sendall(b"POST /collect HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n")
+        try:
+            while sent < 64 * 1024 * 1024:
+                connection.sendall(chunk)
+                sent += len(chunk)
+        except (ConnectionError, TimeoutError):
+            pass
+        try:
+            answer = connection.recv(65536)
+        except ConnectionError:
+            answer = b""
+    assert sent < 32 * 1024 * 1024
+    assert answer == b"" or b" 413 " in answer
+    assert post(platform, json.dumps(GOOD)).status_code == 202
+
+
+def test_a_body_that_announces_too_much_is_refused(platform):
+    assert post(platform, b" " * (2 * 1024 * 1024)).status_code == 413
+    assert post(platform, b" " * (11 * 1024 * 1024)).status_code == 413
+
+
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        (gzip.compress(gzip.compress(json.dumps(GOOD).encode())), "invalid_json"),
+        (gzip.compress(json.dumps(GOOD).encode())[:-5], "invalid_gzip"),
+        (gzip.compress(json.dumps(GOOD).encode()) + b"garbage", "invalid_gzip"),
+        (b"not gzip", "invalid_gzip"),
+        (gzip.compress(b" " * 500_000_000, 1), "body_too_large"),
+        (gzip.compress(b" " * 700_000) * 2, "body_too_large"),
+    ],
+)
+def test_gzip_that_is_broken_or_too_large_is_refused(platform, body, reason):
+    answer = post(platform, body, **{"content-encoding": "gzip"})
+    assert answer.json()["error"]["code"] == reason
+    assert answer.status_code == (413 if reason == "body_too_large" else 400)
+
+
+def test_gzip_is_read(platform):
+    assert post(platform, gzip.compress(json.dumps(GOOD).encode()), **{"content-encoding": "gzip"}).status_code == 202
+
+
+@pytest.mark.parametrize(
+    ("content_type", "body"),
+    [
+        ("multipart/form-data; boundary=x", b'--x\r\nContent-Disposition: form-data; name="a"\r\n\r\n1\r\n--x--'),
+        ("application/x-www-form-urlencoded", b"event_type=page_view"),
+        ("application/xml", b'<!DOCTYPE a [<!ENTITY x SYSTEM "file:///etc/passwd">]><a>&x;</a>'),
+        ("image/png", b"\x89PNG"),
+    ],
+)
+def test_other_types_are_refused_and_never_parsed(platform, content_type, body):
+    answer = httpx.post(f"{platform.url}/collect", content=body, headers={"content-type": content_type})
+    assert (answer.status_code, answer.json()["error"]["code"]) == (415, "unsupported_media_type")
+
+
+def test_two_lengths_for_one_body_are_refused_and_the_connection_closed(platform):
+    answer = raw(
+        platform,
+        b"POST /collect HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n"
+        b"0\r\n\r\nGET /events/count HTTP/1.1\r\nHost: x\r\n\r\n",
+    )
+    assert answer.startswith(b"HTTP/1.1 400 ")
+    assert b"connection: close" in answer.lower()
+    assert answer.count(b"HTTP/1.1") == 1
+
+
+def test_headers_beyond_the_limit_are_refused(platform):
+    assert post(platform, json.dumps(GOOD), cookie="x" * 20_000).status_code == 431
+
+
+def test_a_client_that_is_slow_on_purpose_is_cut_off_and_holds_up_nobody(platform):
+    starts = {
+        "headers": b"POST /collect HTTP/1.1\r\nHost: x\r\n",
+        "body": b"POST /collect HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n",
+    }
+    slow = {name: socket.create_connection(("127.0.0.1", platform.port), timeout=1) for name in starts}
+    for name, connection in slow.items():
+        connection.sendall(starts[name])
+    deadline = time.monotonic() + 40
+    while slow:
+        assert time.monotonic() < deadline, f"still open: {sorted(slow)}"
+        assert post(platform, json.dumps(GOOD)).status_code == 202
+        for name, connection in list(slow.items()):
+            try:
+                connection.sendall(b"x")
+                connection.settimeout(0.3)
+                if connection.recv(4096).startswith((b"", b"HTTP/1.1 408")):
+                    raise ConnectionError
+            except TimeoutError:
+                continue
+            except ConnectionError:
+                connection.close()
+                del slow[name]
+
+
+def test_a_preflight_is_answered(platform):
+    answer = httpx.options(
+        f"{platform.url}/collect",
+        headers={"origin": "https://a.example", "access-control-request-method": "POST"},
+    )
+    assert (answer.status_code, answer.headers["access-control-allow-origin"]) == (204, "*")

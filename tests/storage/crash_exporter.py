@@ -1,0 +1,64 @@
+"""An exporter that is killed (-9) at a marked point; run as a program by test_crash.py."""
+
+import os
+import signal
+import sys
+
+from storage import ledger, objects, settings
+from storage.export import deliver, run
+
+
+def die():
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def dying_after(module, name, when=lambda *arguments: True):
+    real = getattr(module, name)
+
+    def dying(*arguments, **options):
+        result = real(*arguments, **options)
+        if when(*arguments):
+            die()
+        return result
+
+    setattr(module, name, dying)
+
+
+class DyingBody:
+    """A file that is read once for its signature, and kills its reader in the middle of the second time."""
+
+    def __init__(self, file):
+        self.file = file
+        self.size = os.fstat(file.fileno()).st_size
+        self.left = int(self.size * 1.5)
+
+    def read(self, size=-1):
+        self.left -= self.size if size < 0 else size
+        if self.left <= 0:
+            die()
+        return self.file.read(size)
+
+    def __getattr__(self, name):
+        return getattr(self.file, name)
+
+
+def dying_upload():
+    real = objects.put
+
+    def put(destination, key, body, *rest):
+        return real(destination, key, DyingBody(body) if hasattr(body, "fileno") else body, *rest)
+
+    objects.put = put
+
+
+POINTS = {
+    "after the plan": lambda: dying_after(ledger, "plan"),
+    "in the middle of an upload": dying_upload,
+    "after the first bucket": lambda: dying_after(ledger, "delivered"),
+    "before the manifest": lambda: dying_after(ledger, "written"),
+    "before the commit": lambda: dying_after(deliver, "_put_manifest"),
+}
+
+if __name__ == "__main__":
+    POINTS[sys.argv[1]]()
+    run.run(settings.current())

@@ -1,0 +1,192 @@
+"""An export: planned by the hour, delivered to each bucket on its own, the same in every format."""
+
+import datetime as dt
+import json
+import uuid
+
+import psycopg
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from storage import database, events, ledger, settings
+from storage.errors import ExportRunning, SettingsInvalid
+from storage.export import run
+
+
+def export(**options):
+    return run.run(settings.current(), **options)
+
+
+def test_every_event_arrives_once_in_every_format_in_both_buckets(connection, buckets, delivered, event, environ):
+    environ["EXPORT_FORMAT"] = "json,csv,parquet"
+    sent = [
+        event(raw_event_data={"data": {"text": "naïve 😀 \"quoted\", with a\nnewline", "n": 1.5, "list": [1, None, {}]}}),
+        event(session_id=None, visitor_id=None, site_id=None, url=None, path=None, user_agent=None, ip_address=None),
+        event(url='=HYPERLINK("http://evil")', user_agent="@SUM(A1)", path="\t+1"),
+    ]
+    events.append(connection, sent)
+
+    outcome = export()
+
+    assert (outcome.planned, len(outcome.delivered), outcome.failures) == (1, 1, {})
+    stored = connection.execute("SELECT id, event_id, raw_event_data, timestamp FROM events ORDER BY id").fetchall()
+    for side in ("client", "backup"):
+        rows = delivered(side).rows
+        for found in rows.values():
+            found.sort(key=lambda row: int(row["id"]))
+            assert [uuid.UUID(row["event_id"]) for row in found] == [row[1] for row in stored]
+        assert [row["raw_event_data"] for row in rows["json"]] == [row[2] for row in stored]
+        assert [json.loads(row["raw_event_data"]) for row in rows["parquet"]] == [row[2] for row in stored]
+        assert [json.loads(row["raw_event_data"]) for row in rows["csv"]] == [row[2] for row in stored]
+        assert [row["timestamp"] for row in rows["parquet"]] == [row[3] for row in stored]
+        assert [dt.datetime.fromisoformat(row["timestamp"]) for row in rows["json"]] == [row[3] for row in stored]
+        assert [dt.datetime.fromisoformat(row["timestamp"]) for row in rows["csv"]] == [row[3] for row in stored]
+        evil = next(row for row in rows["csv"] if uuid.UUID(row["event_id"]) == sent[2].event_id)
+        assert (evil["url"], evil["user_agent"], evil["path"]) == ("'" + sent[2].url, "'@SUM(A1)", "'\t+1")
+
+
+def test_exported_at_is_set_once_both_buckets_have_an_event_and_no_event_is_rewritten(connection, buckets, many):
+    many(10)
+    before = connection.execute("SELECT max(xmin::text::bigint) FROM events").fetchone()
+    export()
+    many(5)
+
+    assert connection.execute("SELECT count(exported_at), count(*) FROM events_log").fetchone() == (10, 15)
+    assert connection.execute("SELECT max(xmin::text::bigint) FROM events WHERE id <= 10").fetchone() == before
+
+
+def test_batches_end_with_the_hour_and_with_the_number_of_rows(connection, buckets, delivered, many, environ):
+    environ["EXPORT_BATCH_ROWS"] = 100
+    many(250, "2026-11-23 10:15:00+00")
+    many(50, "2026-11-23 23:59:59.999999+00")
+    many(20, "2026-11-24 00:00:00+00")
+
+    assert export().planned == 5
+
+    found = delivered("client")
+    assert [manifest["rows"] for manifest in found.manifests] == [100, 100, 50, 50, 20]
+    partitions = [manifest["objects"][0]["key"].split("/")[2:4] for manifest in found.manifests]
+    assert partitions == [
+        *[["date=2026-11-23", "hour=10"]] * 3,
+        ["date=2026-11-23", "hour=23"],
+        ["date=2026-11-24", "hour=00"],
+    ]
+    assert not [key for key in found.keys if set(key) & set(":+ ")]
+
+
+def test_batches_follow_one_another_without_a_gap_and_nothing_is_planned_twice(connection, buckets, delivered, many):
+    many(10)
+    export()
+    assert export().planned == 0
+    many(10)
+    export()
+
+    ranges = [manifest["id_range"] for manifest in delivered("backup").manifests]
+    assert ranges == [{"after": 0, "to": 10}, {"after": 10, "to": 20}]
+
+
+def test_the_manifest_says_what_its_objects_hold(connection, buckets, delivered, many):
+    many(30)
+    export()
+
+    [manifest] = delivered("client").manifests
+    assert manifest["schema_version"] == 1
+    assert (manifest["rows"], manifest["first_id"], manifest["last_id"]) == (30, 1, 30)
+    assert manifest["sites"] == {"site0.example": 10, "site1.example": 10, "site2.example": 10}
+    assert manifest["first_timestamp"] == manifest["last_timestamp"] == "2026-11-23T10:15:00Z"
+    assert manifest["window"] == {"start": "2026-11-23T10:15:00Z", "end": "2026-11-23T10:15:00Z"}
+
+
+def test_parquet_carries_real_types_and_is_sorted_by_site_and_visitor(connection, buckets, many):
+    many(3000)
+    export()
+
+    listing = buckets.s3.list_objects_v2(Bucket=buckets.names["client"], Prefix="analytics/events/")
+    body = buckets.s3.get_object(Bucket=buckets.names["client"], Key=listing["Contents"][0]["Key"])["Body"].read()
+    file = pq.ParquetFile(pa.BufferReader(body))
+    table = file.read()
+    assert table.schema.field("timestamp").type == pa.timestamp("us", tz="UTC")
+    assert table.schema.field("id").type == pa.int64()
+    assert file.metadata.row_group(0).column(0).compression == "ZSTD"
+    order = list(zip(table["site_id"].to_pylist(), table["visitor_id"].to_pylist(), strict=True))
+    assert order == sorted(order)
+
+
+def test_a_bucket_that_is_missing_holds_up_neither_the_other_nor_the_events_after(connection, buckets, delivered, many, environ):
+    working = settings.current().backup_s3_bucket
+    environ["BACKUP_S3_BUCKET"] = "nowhere-to-be-found"
+    many(10)
+
+    outcome = export()
+
+    assert outcome.delivered == []
+    assert "NoSuchBucket" in outcome.failures["backup"]
+    assert "make it, or mend its name" in outcome.failures["backup"]
+    assert len(delivered("client").rows["parquet"]) == 10
+    assert connection.execute("SELECT count(exported_at) FROM events_log").fetchone() == (0,)
+    state = {item["destination"]: item for item in ledger.status(connection)["destinations"]}
+    assert (state["client"]["delivered"], state["backup"]["pending"]) == (1, 1)
+    assert "NoSuchBucket" in state["backup"]["last_error"]
+
+    environ["BACKUP_S3_BUCKET"] = working
+    many(10)
+    assert len(export().delivered) == 2
+    assert len(delivered("backup").rows["parquet"]) == 20
+    assert len(delivered("client").rows["parquet"]) == 20
+    assert connection.execute("SELECT count(exported_at) FROM events_log").fetchone() == (20,)
+
+
+def test_an_endpoint_that_does_not_answer_is_told_apart(connection, buckets, many, environ):
+    environ["CLIENT_S3_ENDPOINT_URL"] = "http://127.0.0.1:1"
+    many(1)
+    assert "cannot be reached" in export().failures["client"]
+
+
+def test_only_one_exporter_runs_at_a_time(database_url, buckets, many):
+    many(1)
+    with database.connect(database_url) as other, ledger.claim(other), pytest.raises(ExportRunning):
+        export()
+    assert len(export().delivered) == 1
+
+
+def test_a_run_that_has_no_time_left_goes_on_in_the_next(connection, buckets, many, environ):
+    environ["EXPORT_BATCH_ROWS"] = 5
+    many(15)
+    answers = iter([True, False])
+
+    first = export(has_time=lambda: next(answers))
+
+    assert (first.planned, len(first.delivered), first.unfinished) == (3, 1, True)
+    assert len(export().delivered) == 2
+
+
+def test_buckets_that_forgot_what_they_had_get_it_again(connection, buckets, delivered, many):
+    many(10)
+    export()
+    for item in buckets.s3.list_objects_v2(Bucket=buckets.names["client"])["Contents"]:
+        buckets.s3.delete_object(Bucket=buckets.names["client"], Key=item["Key"])
+
+    assert run.reopen_lost(settings.current()) == 1
+    assert connection.execute("SELECT count(exported_at) FROM events_log").fetchone() == (0,)
+    export()
+
+    assert len(delivered("client").rows["parquet"]) == 10
+    assert connection.execute("SELECT count(exported_at) FROM events_log").fetchone() == (10,)
+    assert run.reopen_lost(settings.current()) == 0
+
+
+def test_an_export_needs_both_buckets(database_url, environ):
+    environ["CLIENT_S3_BUCKET"] = "client-bucket"
+    with pytest.raises(SettingsInvalid, match="BACKUP_S3_BUCKET is not set"):
+        export()
+
+
+def test_the_ledger_refuses_batches_that_overlap(connection):
+    insert = """
+        INSERT INTO export_batches (batch_id, from_id, to_id, window_start, window_end, formats)
+        VALUES (%s, %s, %s, now(), now(), '{json}')
+    """
+    connection.execute(insert, ("a", 0, 10))
+    connection.execute(insert, ("b", 10, 20))
+    with pytest.raises(psycopg.errors.ExclusionViolation):
+        connection.execute(insert, ("c", 15, 30))
