@@ -121,13 +121,14 @@ class Environment:
         if self._process and self._process.returncode is None:
             self._process.terminate()
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(asyncio.shield(self._process.wait()), SHUTDOWN_SECONDS)
+                await asyncio.wait_for(self._process.wait(), SHUTDOWN_SECONDS)
             self._kill()
         if self._watch:
             await self._watch
 
     def _kill(self) -> None:
-        if self._process and self._process.returncode is None:
+        """Kill the process and whatever it started: all of its session."""
+        if self._process:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self._process.pid, signal.SIGKILL)
 
@@ -140,6 +141,7 @@ class Environment:
     async def _wait_for_exit(self) -> None:
         assert self._process is not None
         status = await self._process.wait()
+        self._kill()
         how = f"exit status {status}" if status >= 0 else f"signal: {signal.Signals(-status).name}"
         message = f"Runtime exited with error: {how}" if status else "Runtime exited without providing a reason"
         if self._current and not self._current.result.done():

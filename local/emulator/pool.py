@@ -30,6 +30,7 @@ class Pool:
         self._idle: list[Environment] = []
         self._waiting: deque[asyncio.Future[None]] = deque()
         self._releases: set[asyncio.Task[None]] = set()
+        self._releasing = 0
 
     async def invoke(self, payload: bytes) -> Result:
         """Run the function on *payload*.
@@ -43,6 +44,7 @@ class Pool:
         result = await environment.invoke(payload)
         self._report(environment, result, time.monotonic() - began)
         # The caller has its answer; the process is free only once it asks for its next event.
+        self._releasing += 1
         release = asyncio.create_task(self._release(environment))
         self._releases.add(release)
         release.add_done_callback(self._releases.discard)
@@ -61,7 +63,9 @@ class Pool:
                 environment = self._idle.pop()
                 if environment.alive:
                     return environment
-            if len(self._environments) < self._limit:
+            # One that has answered asks for its next event at once; waiting for that beats starting another.
+            soon_free = self._releasing > len(self._waiting)
+            if len(self._environments) < self._limit and not soon_free:
                 return await self._start()
             turn = asyncio.get_running_loop().create_future()
             self._waiting.append(turn)
@@ -79,9 +83,10 @@ class Pool:
 
     async def _release(self, environment: Environment) -> None:
         await environment.until_idle()
+        self._releasing -= 1
         if environment.alive:
             self._idle.append(environment)
-            self._wake()
+        self._wake()
 
     def _gone(self, environment: Environment) -> None:
         self._environments.discard(environment)

@@ -152,7 +152,8 @@ def test_the_pixel_is_heard_again_after_the_collector_was_away(platform, page, s
             route.continue_()
 
     page.route("**/collect", refuse_twice)
-    page.goto(platform.url)
+    with page.expect_response(lambda response: response.status == 202):
+        page.goto(platform.url)
 
     assert [event["event_type"] for event in stored(visitor_of(page), 1)] == ["page_view"]
     assert len(refusals) == 2

@@ -1,0 +1,156 @@
+"""`evothesis run`: starts everything, stops everything, survives being killed, and names what is wrong."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import time
+from pathlib import Path
+from types import SimpleNamespace
+
+import boto3
+import httpx
+import psutil
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+EVENT = {"event_type": "page_view", "url": "https://run.example/"}
+
+
+@pytest.fixture
+def run(tmp_path):
+    """Start `evothesis run` with nothing but a data directory; what is still running at the end is killed."""
+    started = []
+
+    def run(*, ready=True, **environ):
+        base = {name: os.environ[name] for name in ("PATH", "HOME")}
+        settings = {"EVOTHESIS_PORT": "0", "EVOTHESIS_DATA_DIR": str(tmp_path / "data"), **environ}
+        log = tmp_path / f"run-{len(started)}.log"
+        with log.open("wb") as output:
+            process = subprocess.Popen(
+                [ROOT / ".venv/bin/evothesis", "run"], env=base | settings, stdout=output, stderr=subprocess.STDOUT
+            )
+        started.append(process)
+        if not ready:
+            return SimpleNamespace(status=process.wait(30), output=log.read_text())
+        deadline = time.monotonic() + 90
+        while not (found := re.search(r"^ready: (\S+)$", log.read_text(), re.MULTILINE)):
+            assert process.poll() is None, log.read_text()
+            assert time.monotonic() < deadline, log.read_text()
+            time.sleep(0.05)
+        token = (tmp_path / "data" / "admin-token").read_text().strip()
+        return SimpleNamespace(
+            process=process,
+            url=found[1],
+            output=log.read_text(),
+            admin={"Authorization": f"Bearer {token}"},
+            children=psutil.Process(process.pid).children(recursive=True),
+        )
+
+    yield run
+    for process in started:
+        if process.poll() is None:
+            process.kill()
+            process.wait()
+
+
+def gone(processes, seconds=30):
+    """Whether every process has ended; one that nobody has reaped yet has."""
+    deadline = time.monotonic() + seconds
+    while alive := [item for item in processes if item.is_running() and item.status() != psutil.STATUS_ZOMBIE]:
+        if time.monotonic() > deadline:
+            return alive
+        time.sleep(0.05)
+    return True
+
+
+def count(running):
+    return httpx.get(f"{running.url}/events/count", headers=running.admin).json()["count"]
+
+
+def export(running):
+    answer = httpx.post(f"{running.url}/export/run", headers=running.admin, timeout=60)
+    assert answer.status_code == 200, answer.text
+    return answer.json()
+
+
+def test_killed_without_mercy_it_leaves_no_process_and_the_next_start_has_every_event(run):
+    first = run()
+    assert httpx.post(f"{first.url}/collect", json=EVENT).status_code == 202
+    export(first)
+    assert {"postgres", "python"} <= {re.sub(r"[\d.]+$", "", child.name()) for child in first.children}
+    children = psutil.Process(first.process.pid).children(recursive=True)
+
+    first.process.send_signal(signal.SIGKILL)
+    first.process.wait()
+    assert gone(children) is True
+
+    second = run()
+    assert count(second) == 1
+    assert httpx.post(f"{second.url}/collect", json=EVENT).status_code == 202
+    export(second)
+    # LocalStack forgot its buckets; they were filled again, and both hold everything.
+    endpoint = re.search(r"client bucket .* at (\S+)", second.output)[1]
+    s3 = boto3.client("s3", endpoint_url=endpoint, region_name="us-east-1", aws_access_key_id="a", aws_secret_access_key="b")
+    for bucket in ("client-analytics", "backup-analytics"):
+        keys = [item["Key"] for item in s3.list_objects_v2(Bucket=bucket, Prefix="analytics/manifests/")["Contents"]]
+        manifests = [json.loads(s3.get_object(Bucket=bucket, Key=key)["Body"].read()) for key in keys]
+        assert sum(manifest["rows"] for manifest in manifests) == 2
+    s3.close()
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+def test_told_to_stop_it_ends_cleanly_with_all_its_children(run, how):
+    running = run()
+    httpx.post(f"{running.url}/collect", json=EVENT)
+    children = psutil.Process(running.process.pid).children(recursive=True)
+
+    running.process.send_signal(how)
+
+    assert running.process.wait(30) == 0
+    assert gone(children, 1) is True
+
+
+def test_a_second_runner_of_the_same_data_is_refused(run):
+    run()
+    second = run(ready=False)
+    assert second.status == 1
+    assert "another `evothesis run` uses" in second.output
+
+
+@pytest.mark.parametrize(
+    ("environ", "message"),
+    [
+        ({"EVOTHESIS_PORT": "x"}, "EVOTHESIS_PORT: 'x' is not a port"),
+        ({"EVOTHESIS_PORT": "70000"}, "EVOTHESIS_PORT: '70000' is not a port"),
+        ({"EVOTHESIS_TRUSTED_PROXIES": "nginx"}, "EVOTHESIS_TRUSTED_PROXIES: 'nginx'"),
+        ({"EXPORT_FORMAT": "xml"}, "EXPORT_FORMAT: give one or more of json, csv, parquet"),
+        ({"EXPORT_SCHEDULE": "rate(5 seconds)"}, "rate(5 seconds)"),
+        ({"DATABASE_URL": "postgresql://nobody@127.0.0.1:1/x", "CLIENT_S3_BUCKET": "client"}, "PostgreSQL does not answer"),
+        ({"EVOTHESIS_LOCALSTACK_PYTHON": "/nowhere/bin/python"}, "run `make setup`"),
+        ({"EVOTHESIS_DATA_DIR": "/proc/nowhere"}, "EVOTHESIS_DATA_DIR: cannot write /proc/nowhere"),
+        ({"EVOTHESIS_CONFIG": "/nowhere.yaml"}, "EVOTHESIS_CONFIG: cannot read /nowhere.yaml"),
+    ],
+)
+def test_what_is_wrong_stops_the_start_with_one_line_that_names_it(run, environ, message):
+    stopped = run(ready=False, **environ)
+    assert stopped.status == 1
+    lines = stopped.output.strip().splitlines()
+    assert len(lines) == 1, stopped.output
+    assert lines[0].startswith("evothesis: ")
+    assert message in lines[0]
+
+
+def test_a_port_that_is_taken_is_named(run, tmp_path):
+    running = run()
+    port = running.url.rpartition(":")[2]
+    stopped = run(ready=False, EVOTHESIS_PORT=port, EVOTHESIS_DATA_DIR=str(tmp_path / "other"))
+    assert stopped.status == 1
+    assert f"EVOTHESIS_PORT: cannot listen on 127.0.0.1:{port}" in stopped.output
+
+
+def test_the_admin_token_is_readable_by_its_owner_alone(run, tmp_path):
+    run()
+    for name in ("admin-token", "database-url"):
+        assert (tmp_path / "data" / name).stat().st_mode & 0o777 == 0o600
