@@ -17,6 +17,7 @@ import boto3
 import psycopg
 import pyarrow.parquet as pq
 import pytest
+
 from emulator import http_event, template
 from emulator.routes import RouteTable
 from services.localstack import LocalStack

@@ -1,7 +1,8 @@
 import functools
 
-import collect.app
 import pytest
+
+import collect.app
 
 
 @pytest.fixture

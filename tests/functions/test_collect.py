@@ -5,8 +5,9 @@ import gzip
 import json
 import uuid
 
-import collect.app
 import pytest
+
+import collect.app
 from storage import database
 
 
@@ -107,7 +108,9 @@ def test_the_site_is_told_from_the_page_then_origin_then_referer(post, rows, eve
     assert rows("SELECT site_id FROM events") == [{"site_id": site_id}]
 
 
-@pytest.mark.parametrize("content_type", ["application/json", "text/plain;charset=UTF-8", "APPLICATION/JSON; charset=utf-8"])
+@pytest.mark.parametrize(
+    "content_type", ["application/json", "text/plain;charset=UTF-8", "APPLICATION/JSON; charset=utf-8"]
+)
 def test_json_and_plain_text_are_read_alike(post, content_type):
     assert post(page_view(), headers={"content-type": content_type}).status == 202
 

@@ -1,9 +1,10 @@
 """What an operator asks: health, count, recent events, and who may ask."""
 
+import pytest
+
 import collect.app
 import domain_discovery.app
 import export_scheduled.app
-import pytest
 import visitor_deletion.app
 
 ADMIN_ROUTES = [

@@ -111,7 +111,13 @@ def test_keys_that_cannot_be_kept_are_left_out_and_the_event_stays(post, rows):
 
 
 def test_no_field_of_an_event_reaches_a_column_that_is_not_its_own(post, rows):
-    claims = {"is_admin": True, "client_id": "other", "id": 1_000_000, "created_at": "1999-01-01", "exported_at": "1999-01-01"}
+    claims = {
+        "is_admin": True,
+        "client_id": "other",
+        "id": 1_000_000,
+        "created_at": "1999-01-01",
+        "exported_at": "1999-01-01",
+    }
 
     assert post(good(**claims)).status == 202
 
@@ -122,7 +128,9 @@ def test_no_field_of_an_event_reaches_a_column_that_is_not_its_own(post, rows):
     assert event["raw_event_data"]["client_id"] == "other"
 
 
-@pytest.mark.parametrize("text", ["\u202egnp.exe", "a\u200b\u200db", "e" + "\u0301" * 10_000, "\U0001f469\u200d\U0001f680" * 5000])
+@pytest.mark.parametrize(
+    "text", ["\u202egnp.exe", "a\u200b\u200db", "e" + "\u0301" * 10_000, "\U0001f469\u200d\U0001f680" * 5000]
+)
 def test_strange_letters_are_stored_and_long_strings_cut_between_characters(post, rows, text):
     assert post(good(title=text)).json["accepted"] == 1
 
@@ -150,7 +158,19 @@ def test_a_client_time_is_read_in_every_usual_form(post, rows, timestamp, year):
 
 @pytest.mark.parametrize(
     "timestamp",
-    ["1970-01-01T00:00:00Z", "2099-01-01T00:00:00Z", "+300000-01-01T00:00:00Z", "now", "infinity", "", -1, 1e300, True, [], 0],
+    [
+        "1970-01-01T00:00:00Z",
+        "2099-01-01T00:00:00Z",
+        "+300000-01-01T00:00:00Z",
+        "now",
+        "infinity",
+        "",
+        -1,
+        1e300,
+        True,
+        [],
+        0,
+    ],
 )
 def test_a_client_time_that_cannot_be_true_gives_way_to_the_time_of_arrival(post, rows, timestamp):
     if timestamp == 1e300:

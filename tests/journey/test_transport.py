@@ -23,7 +23,9 @@ def raw(platform, *parts, seconds=30):
 
 
 def post(platform, content, **headers):
-    return httpx.post(f"{platform.url}/collect", content=content, headers={"content-type": "application/json", **headers})
+    return httpx.post(
+        f"{platform.url}/collect", content=content, headers={"content-type": "application/json", **headers}
+    )
 
 
 def test_an_empty_body_is_refused(platform):

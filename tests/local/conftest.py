@@ -2,6 +2,7 @@ import json
 import textwrap
 
 import pytest
+
 from emulator import template
 from emulator.runtime import Runtime
 

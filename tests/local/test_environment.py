@@ -8,6 +8,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+
 from emulator import environment
 from emulator.errors import Throttled
 

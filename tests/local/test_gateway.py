@@ -6,6 +6,7 @@ import json
 
 import httpx
 import pytest
+
 from emulator.gateway import Gateway
 from emulator.pool import Pool
 from emulator.runtime_api import Result
@@ -56,9 +57,16 @@ def ask():
 
 
 def test_payload_1_0_is_what_chalice_reads(ask):
-    event = ask("POST", "/collect?a=1&a=2&b=%20x", content=b'{"n":1}', headers={"content-type": "application/json"}).event
+    event = ask(
+        "POST", "/collect?a=1&a=2&b=%20x", content=b'{"n":1}', headers={"content-type": "application/json"}
+    ).event
 
-    assert (event["version"], event["resource"], event["path"], event["httpMethod"]) == ("1.0", "/collect", "/collect", "POST")
+    assert (event["version"], event["resource"], event["path"], event["httpMethod"]) == (
+        "1.0",
+        "/collect",
+        "/collect",
+        "POST",
+    )
     assert event["queryStringParameters"] == {"a": "2", "b": " x"}
     assert event["multiValueQueryStringParameters"] == {"a": ["1", "2"], "b": [" x"]}
     assert event["headers"]["Content-Type"] == "application/json"
@@ -145,7 +153,12 @@ ANSWERS = [
     ({"statusCode": 0}, 500, "application/json", '{"message":"Internal Server Error"}'),
     ({"statusCode": 200.5}, 500, "application/json", '{"message":"Internal Server Error"}'),
     ({"statusCode": "x"}, 500, "application/json", '{"message":"Internal Server Error"}'),
-    ({"statusCode": 200, "headers": {"a": "b\r\nc: d"}}, 500, "application/json", '{"message":"Internal Server Error"}'),
+    (
+        {"statusCode": 200, "headers": {"a": "b\r\nc: d"}},
+        500,
+        "application/json",
+        '{"message":"Internal Server Error"}',
+    ),
     (Result(b"{}", "Unhandled"), 500, "application/json", '{"message":"Internal Server Error"}'),
     (Result(b"not json"), 500, "application/json", '{"message":"Internal Server Error"}'),
 ]

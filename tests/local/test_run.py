@@ -92,7 +92,9 @@ def test_killed_without_mercy_it_leaves_no_process_and_the_next_start_has_every_
     export(second)
     # LocalStack forgot its buckets; they were filled again, and both hold everything.
     endpoint = re.search(r"client bucket .* at (\S+)", second.output)[1]
-    s3 = boto3.client("s3", endpoint_url=endpoint, region_name="us-east-1", aws_access_key_id="a", aws_secret_access_key="b")
+    s3 = boto3.client(
+        "s3", endpoint_url=endpoint, region_name="us-east-1", aws_access_key_id="a", aws_secret_access_key="b"
+    )
     for bucket in ("client-analytics", "backup-analytics"):
         keys = [item["Key"] for item in s3.list_objects_v2(Bucket=bucket, Prefix="analytics/manifests/")["Contents"]]
         manifests = [json.loads(s3.get_object(Bucket=bucket, Key=key)["Body"].read()) for key in keys]
@@ -127,7 +129,10 @@ def test_a_second_runner_of_the_same_data_is_refused(run):
         ({"EVOTHESIS_TRUSTED_PROXIES": "nginx"}, "EVOTHESIS_TRUSTED_PROXIES: 'nginx'"),
         ({"EXPORT_FORMAT": "xml"}, "EXPORT_FORMAT: give one or more of json, csv, parquet"),
         ({"EXPORT_SCHEDULE": "rate(5 seconds)"}, "rate(5 seconds)"),
-        ({"DATABASE_URL": "postgresql://nobody@127.0.0.1:1/x", "CLIENT_S3_BUCKET": "client"}, "PostgreSQL does not answer"),
+        (
+            {"DATABASE_URL": "postgresql://nobody@127.0.0.1:1/x", "CLIENT_S3_BUCKET": "client"},
+            "PostgreSQL does not answer",
+        ),
         ({"EVOTHESIS_LOCALSTACK_PYTHON": "/nowhere/bin/python"}, "run `make setup`"),
         ({"EVOTHESIS_DATA_DIR": "/proc/nowhere"}, "EVOTHESIS_DATA_DIR: cannot write /proc/nowhere"),
         ({"EVOTHESIS_CONFIG": "/nowhere.yaml"}, "EVOTHESIS_CONFIG: cannot read /nowhere.yaml"),

@@ -55,6 +55,9 @@ def test_an_input_replaces_the_event():
 def test_a_failure_is_tried_again_twice(monkeypatch):
     monkeypatch.setattr(scheduler, "RETRY_SECONDS", (0.01, 0.01))
     pool = Recorder(failures=2)
-    once = iter([dt.datetime.now(dt.UTC), dt.datetime.now(dt.UTC) + dt.timedelta(days=1)] + [dt.datetime.max.replace(tzinfo=dt.UTC)] * 9)
+    once = iter(
+        [dt.datetime.now(dt.UTC), dt.datetime.now(dt.UTC) + dt.timedelta(days=1)]
+        + [dt.datetime.max.replace(tzinfo=dt.UTC)] * 9
+    )
     watch(Schedule("F.Tick", lambda after: next(once), "F", '{"a": 1}'), pool, 3)
     assert pool.events == [{"a": 1}] * 3

@@ -3,6 +3,7 @@
 import datetime as dt
 
 import pytest
+
 from emulator import intrinsics, schedules
 from emulator.errors import TemplateInvalid
 

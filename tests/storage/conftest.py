@@ -2,6 +2,7 @@ import datetime as dt
 import uuid
 
 import pytest
+
 from storage.events import Event
 
 

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from storage import database, ledger, settings
 from storage.export import run
 
@@ -20,7 +21,9 @@ EXPORTER = Path(__file__).with_name("crash_exporter.py")
 
 
 @pytest.mark.parametrize("point", POINTS)
-def test_after_a_kill_the_next_run_delivers_every_event_once(database_url, buckets, delivered, many, environ, connection, point):
+def test_after_a_kill_the_next_run_delivers_every_event_once(
+    database_url, buckets, delivered, many, environ, connection, point
+):
     environ["EXPORT_FORMAT"] = "json,csv,parquet"
     environ["EXPORT_BATCH_ROWS"] = 4000
     many(10_000)

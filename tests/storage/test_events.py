@@ -42,12 +42,26 @@ def test_the_customers_table_can_be_read_and_written_by_hand(connection):
     connection.execute(
         "INSERT INTO events_log (event_type, site_id, timestamp, raw_event_data) VALUES ('custom', 'a.example', now(), '{}')"
     )
-    columns = [column.name for column in connection.execute("SELECT * FROM events_log WHERE exported_at IS NULL").description]
+    columns = [
+        column.name for column in connection.execute("SELECT * FROM events_log WHERE exported_at IS NULL").description
+    ]
 
-    assert columns == (
-        "id event_id event_type session_id visitor_id site_id timestamp url path user_agent ip_address raw_event_data "
-        "created_at exported_at"
-    ).split()
+    assert columns == [
+        "id",
+        "event_id",
+        "event_type",
+        "session_id",
+        "visitor_id",
+        "site_id",
+        "timestamp",
+        "url",
+        "path",
+        "user_agent",
+        "ip_address",
+        "raw_event_data",
+        "created_at",
+        "exported_at",
+    ]
     assert connection.execute("SELECT count(*) FROM events_log WHERE exported_at IS NULL").fetchone() == (1,)
 
 

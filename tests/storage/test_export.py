@@ -8,6 +8,7 @@ import psycopg
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+
 from storage import database, events, ledger, settings
 from storage.errors import ExportRunning, SettingsInvalid
 from storage.export import run
@@ -20,7 +21,7 @@ def export(**options):
 def test_every_event_arrives_once_in_every_format_in_both_buckets(connection, buckets, delivered, event, environ):
     environ["EXPORT_FORMAT"] = "json,csv,parquet"
     sent = [
-        event(raw_event_data={"data": {"text": "naïve 😀 \"quoted\", with a\nnewline", "n": 1.5, "list": [1, None, {}]}}),
+        event(raw_event_data={"data": {"text": 'naïve 😀 "quoted", with a\nnewline', "n": 1.5, "list": [1, None, {}]}}),
         event(session_id=None, visitor_id=None, site_id=None, url=None, path=None, user_agent=None, ip_address=None),
         event(url='=HYPERLINK("http://evil")', user_agent="@SUM(A1)", path="\t+1"),
     ]
@@ -112,7 +113,9 @@ def test_parquet_carries_real_types_and_is_sorted_by_site_and_visitor(connection
     assert order == sorted(order)
 
 
-def test_a_bucket_that_is_missing_holds_up_neither_the_other_nor_the_events_after(connection, buckets, delivered, many, environ):
+def test_a_bucket_that_is_missing_holds_up_neither_the_other_nor_the_events_after(
+    connection, buckets, delivered, many, environ
+):
     working = settings.current().backup_s3_bucket
     environ["BACKUP_S3_BUCKET"] = "nowhere-to-be-found"
     many(10)

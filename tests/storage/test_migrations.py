@@ -4,6 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import psycopg
 import pytest
+
 from storage import database, migrations
 from storage.errors import DatabaseUnavailable, SchemaTooNew
 

@@ -1,6 +1,7 @@
 """The settings: from the environment, with a YAML file over it; a wrong one is named in one line."""
 
 import pytest
+
 from storage import settings
 from storage.errors import SettingsInvalid
 

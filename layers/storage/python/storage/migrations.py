@@ -26,11 +26,14 @@ class Migration(NamedTuple):
 @lru_cache(maxsize=1)
 def all_migrations() -> tuple[Migration, ...]:
     """Every migration of this release, in order."""
-    found = []
-    for entry in resources.files("storage.schema").iterdir():
-        if match := NAME.fullmatch(entry.name):
-            found.append(Migration(int(match[1]), entry.name.removesuffix(".sql"), entry.read_text("utf-8")))
-    return tuple(sorted(found))
+    files = resources.files("storage.schema").iterdir()
+    return tuple(
+        sorted(
+            Migration(int(match[1]), entry.name.removesuffix(".sql"), entry.read_text("utf-8"))
+            for entry in files
+            if (match := NAME.fullmatch(entry.name))
+        )
+    )
 
 
 def migrate(connection: psycopg.Connection[TupleRow]) -> list[str]:

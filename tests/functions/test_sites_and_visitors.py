@@ -1,0 +1,81 @@
+"""Sites are discovered from the events; visitors are erased from them, with a receipt."""
+
+import pytest
+
+import domain_discovery.app
+import visitor_deletion.app
+
+SCHEDULED = {"source": "aws.events", "detail-type": "Scheduled Event", "detail": {}}
+
+
+def page_view(site, **fields):
+    return {"event_type": "page_view", "url": f"https://{site}/", **fields}
+
+
+def test_a_new_site_is_discovered_once_with_first_and_last_sight(post, call):
+    post({"events": [page_view("a.example"), page_view("b.example"), page_view("a.example")]})
+    assert domain_discovery.app.handler(SCHEDULED, None) == {"discovered": ["a.example", "b.example"]}
+    first = {site["site_id"]: site for site in call(domain_discovery.app.handler, "GET", "/sites").json["sites"]}
+
+    post({"events": [page_view("a.example"), {"event_type": "custom"}]})
+    assert domain_discovery.app.handler(SCHEDULED, None) == {"discovered": []}
+    second = {site["site_id"]: site for site in call(domain_discovery.app.handler, "GET", "/sites").json["sites"]}
+
+    assert {name: site["events"] for name, site in first.items()} == {"a.example": 2, "b.example": 1}
+    assert {name: site["events"] for name, site in second.items()} == {"a.example": 3, "b.example": 1}
+    assert second["a.example"]["first_seen_at"] == first["a.example"]["first_seen_at"]
+    assert second["a.example"]["last_seen_at"] > first["a.example"]["last_seen_at"]
+    assert second["b.example"] == first["b.example"]
+
+
+def test_the_listing_knows_the_sites_of_the_last_second(post, call):
+    post(page_view("new.example"))
+    sites = call(domain_discovery.app.handler, "GET", "/sites").json["sites"]
+    assert [site["site_id"] for site in sites] == ["new.example"]
+
+
+def test_erasure_takes_one_visitor_out_and_nobody_else(post, call, rows):
+    post({"visitor_id": "visitor-1", "events": [page_view("a.example"), page_view("b.example"), {"event_type": "?"}]})
+    post({"visitor_id": "visitor-2", "events": [page_view("a.example"), {"event_type": "?"}]})
+
+    answer = call(visitor_deletion.app.handler, "DELETE", "/visitors/visitor-1")
+
+    assert answer.status == 202
+    assert answer.json["state"] == "completed"
+    assert (answer.json["events_erased"], answer.json["rejected_events_erased"]) == (2, 1)
+    assert "visitor-1" not in answer.text
+    assert rows("SELECT visitor_id FROM events") == [{"visitor_id": "visitor-2"}]
+    assert rows("SELECT visitor_id FROM rejected_events") == [{"visitor_id": "visitor-2"}]
+    polled = call(visitor_deletion.app.handler, "GET", answer.headers["location"])
+    assert (polled.status, polled.json) == (200, answer.json)
+
+
+def test_erasing_again_changes_nothing_and_says_so(post, call):
+    post({"visitor_id": "visitor-1", **page_view("a.example")})
+    first = call(visitor_deletion.app.handler, "DELETE", "/visitors/visitor-1").json
+    second = call(visitor_deletion.app.handler, "DELETE", "/visitors/visitor-1").json
+    assert (first["events_erased"], second["events_erased"]) == (1, 0)
+
+
+def test_sites_and_counts_survive_an_erasure(post, call):
+    post({"visitor_id": "visitor-1", **page_view("a.example")})
+    call(domain_discovery.app.handler, "GET", "/sites")
+    call(visitor_deletion.app.handler, "DELETE", "/visitors/visitor-1")
+    sites = call(domain_discovery.app.handler, "GET", "/sites").json["sites"]
+    assert [(site["site_id"], site["events"]) for site in sites] == [("a.example", 1)]
+
+
+@pytest.mark.parametrize("visitor_id", ["short", "a" * 65, "jane@mail.example", "a%20b%20c%20d"])
+def test_what_is_no_visitor_id_is_named(call, database_url, visitor_id):
+    answer = call(visitor_deletion.app.handler, "DELETE", f"/visitors/{visitor_id}")
+    assert (answer.status, answer.json["error"]["code"]) == (400, "visitor_id_invalid")
+    assert visitor_id not in answer.text
+
+
+@pytest.mark.parametrize(
+    ("erasure_id", "status", "code"),
+    [("nonsense", 400, "erasure_id_invalid"), ("00000000-0000-4000-8000-000000000000", 404, "erasure_unknown")],
+)
+def test_a_receipt_that_does_not_exist_is_named(call, database_url, erasure_id, status, code):
+    answer = call(visitor_deletion.app.handler, "GET", f"/erasures/{erasure_id}")
+    assert (answer.status, answer.json["error"]["code"]) == (status, code)
