@@ -14,6 +14,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import boto3
+import psutil
 import psycopg
 import pyarrow.parquet as pq
 import pytest
@@ -146,6 +147,39 @@ def call(environ, sam_template):
     return call
 
 
+@pytest.fixture
+def run(tmp_path):
+    """Start `evothesis run` with nothing but a data directory; what is still running at the end is killed."""
+    started = []
+
+    def run(*, ready=True, **environ):
+        base = {name: os.environ[name] for name in ("PATH", "HOME")}
+        settings = {"EVOTHESIS_PORT": "0", "EVOTHESIS_DATA_DIR": str(tmp_path / "data"), **environ}
+        log = tmp_path / f"run-{len(started)}.log"
+        with log.open("wb") as output:
+            process = subprocess.Popen(
+                [ROOT / ".venv/bin/evothesis", "run"], env=base | settings, stdout=output, stderr=subprocess.STDOUT
+            )
+        started.append(process)
+        if not ready:
+            return SimpleNamespace(status=process.wait(30), output=log.read_text())
+        found = _wait_until_ready(process, log)
+        token = (tmp_path / "data" / "admin-token").read_text().strip()
+        return SimpleNamespace(
+            process=process,
+            url=found[1],
+            output=log.read_text(),
+            admin={"Authorization": f"Bearer {token}"},
+            children=psutil.Process(process.pid).children(recursive=True),
+        )
+
+    yield run
+    for process in started:
+        if process.poll() is None:
+            process.kill()
+            process.wait()
+
+
 @pytest.fixture(scope="session")
 def platform(postgres, s3_url, tmp_path_factory):
     """The whole product as `evothesis run` starts it, on a database and buckets of its own."""
@@ -175,7 +209,7 @@ def platform(postgres, s3_url, tmp_path_factory):
     with log.open("wb") as output:
         process = subprocess.Popen([ROOT / ".venv/bin/evothesis", "run"], env=environ, stdout=output, stderr=output)
     try:
-        url = _wait_for(lambda: re.search(r"^ready: (\S+)$", log.read_text(), re.MULTILINE), process, log)[1]
+        url = _wait_until_ready(process, log)[1]
         yield SimpleNamespace(
             url=url,
             port=int(url.rpartition(":")[2]),
@@ -191,9 +225,9 @@ def platform(postgres, s3_url, tmp_path_factory):
         s3.close()
 
 
-def _wait_for(condition, process, log, seconds=90):
+def _wait_until_ready(process, log, seconds=90):
     deadline = time.monotonic() + seconds
-    while not (found := condition()):
+    while not (found := re.search(r"^ready: (\S+)$", log.read_text(), re.MULTILINE)):
         assert process.poll() is None, log.read_text()
         assert time.monotonic() < deadline, log.read_text()
         time.sleep(0.05)

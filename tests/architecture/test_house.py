@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from emulator import intrinsics
 from storage.settings import Settings
 
@@ -68,7 +69,10 @@ def test_a_function_that_does_not_export_loads_nothing_heavy(function):
 def test_every_setting_is_documented_and_no_other():
     documented = set(re.findall(r"^\| `([A-Z][A-Z0-9_]+)`", (ROOT / "docs" / "settings.md").read_text(), re.MULTILINE))
     of_the_machine = set(re.findall(r'environ\.get\("(\w+)"\)', (ROOT / "local" / "cli" / "machine.py").read_text()))
-    assert documented == {name.upper() for name in Settings.model_fields} | of_the_machine | {"EVOTHESIS_CONFIG", "PG_BIN"}
+    assert documented == {name.upper() for name in Settings.model_fields} | of_the_machine | {
+        "EVOTHESIS_CONFIG",
+        "PG_BIN",
+    }
 
 
 def test_every_route_is_documented():
@@ -85,7 +89,9 @@ def test_every_route_is_documented():
 def test_lock_files_name_no_address():
     for name in TRACKED:
         if "requirements" in name or name.endswith("package-lock.json"):
-            assert not re.search(r"\bhttps?://\S*\.(tgz|whl|tar)|--index-url|\"resolved\"", (ROOT / name).read_text()), name
+            assert not re.search(
+                r"\bhttps?://\S*\.(tgz|whl|tar)|--index-url|\"resolved\"", (ROOT / name).read_text()
+            ), name
 
 
 def test_the_layers_hold_the_versions_that_are_tested():

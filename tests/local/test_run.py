@@ -1,58 +1,16 @@
 """`evothesis run`: starts everything, stops everything, survives being killed, and names what is wrong."""
 
 import json
-import os
 import re
 import signal
-import subprocess
 import time
-from pathlib import Path
-from types import SimpleNamespace
 
 import boto3
 import httpx
 import psutil
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
 EVENT = {"event_type": "page_view", "url": "https://run.example/"}
-
-
-@pytest.fixture
-def run(tmp_path):
-    """Start `evothesis run` with nothing but a data directory; what is still running at the end is killed."""
-    started = []
-
-    def run(*, ready=True, **environ):
-        base = {name: os.environ[name] for name in ("PATH", "HOME")}
-        settings = {"EVOTHESIS_PORT": "0", "EVOTHESIS_DATA_DIR": str(tmp_path / "data"), **environ}
-        log = tmp_path / f"run-{len(started)}.log"
-        with log.open("wb") as output:
-            process = subprocess.Popen(
-                [ROOT / ".venv/bin/evothesis", "run"], env=base | settings, stdout=output, stderr=subprocess.STDOUT
-            )
-        started.append(process)
-        if not ready:
-            return SimpleNamespace(status=process.wait(30), output=log.read_text())
-        deadline = time.monotonic() + 90
-        while not (found := re.search(r"^ready: (\S+)$", log.read_text(), re.MULTILINE)):
-            assert process.poll() is None, log.read_text()
-            assert time.monotonic() < deadline, log.read_text()
-            time.sleep(0.05)
-        token = (tmp_path / "data" / "admin-token").read_text().strip()
-        return SimpleNamespace(
-            process=process,
-            url=found[1],
-            output=log.read_text(),
-            admin={"Authorization": f"Bearer {token}"},
-            children=psutil.Process(process.pid).children(recursive=True),
-        )
-
-    yield run
-    for process in started:
-        if process.poll() is None:
-            process.kill()
-            process.wait()
 
 
 def gone(processes, seconds=30):

@@ -7,7 +7,7 @@ import hashlib
 import tempfile
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import IO, Protocol
 
@@ -18,6 +18,10 @@ from storage.export.delimited import CsvWriter
 from storage.export.jsonl import JsonLinesWriter
 from storage.export.parquet import ParquetWriter
 from storage.settings import Format
+
+# Of Arrow's allocators this one gives memory back soonest; some builds go without it.
+with suppress(NotImplementedError):
+    pa.set_memory_pool(pa.jemalloc_memory_pool())
 
 HASH_CHUNK_BYTES = 1024 * 1024
 
@@ -64,9 +68,9 @@ class Contents:
         """Count the rows of *batch*."""
         if not batch.num_rows:
             return
-        ids = batch.column("id")
-        self.first_id = ids[0].as_py() if self.first_id is None else self.first_id
-        self.last_id = ids[-1].as_py()
+        ids = pc.min_max(batch.column("id")).as_py()
+        self.first_id = min(filter(None, (self.first_id, ids["min"])))
+        self.last_id = max(filter(None, (self.last_id, ids["max"])))
         self.rows += batch.num_rows
         times = pc.min_max(batch.column("timestamp")).as_py()
         self.first_timestamp = min(filter(None, (self.first_timestamp, times["min"])))

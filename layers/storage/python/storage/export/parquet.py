@@ -1,16 +1,17 @@
-"""Parquet: real types, zstd, row groups of 128 Ki rows, each sorted so that one site and one visitor prune."""
+"""Parquet: real types, zstd, row groups of 128 Ki rows; in the order of the rows one site and one visitor prune."""
 
 from __future__ import annotations
 
 from typing import IO
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from storage.export.read import ROWS
 
 ROW_GROUP_ROWS = 131_072
+# A row group of large events ends sooner, or it would not fit into the memory that an export may take.
+ROW_GROUP_BYTES = 96 * 1024 * 1024
 
 
 class ParquetWriter:
@@ -20,7 +21,7 @@ class ParquetWriter:
 
     def __init__(self, file: IO[bytes]) -> None:
         self._gathered: list[pa.RecordBatch] = []
-        self._rows = 0
+        self._rows = self._bytes = 0
         self._writer = pq.ParquetWriter(
             file,
             ROWS,
@@ -43,12 +44,13 @@ class ParquetWriter:
     def write(self, batch: pa.RecordBatch) -> None:
         """Take the rows of *batch*."""
         while batch.num_rows:
-            room = ROW_GROUP_ROWS - self._rows
-            taken = batch.slice(0, room)
-            self._gathered.append(taken)
-            self._rows += taken.num_rows
+            taken = batch.slice(0, ROW_GROUP_ROWS - self._rows)
             batch = batch.slice(taken.num_rows)
-            if self._rows == ROW_GROUP_ROWS:
+            # What ADBC hands over has room to grow, up to as much again; a copy has not.
+            self._gathered.append(pa.ipc.read_record_batch(taken.serialize(), taken.schema))
+            self._rows += taken.num_rows
+            self._bytes += taken.nbytes
+            if self._rows == ROW_GROUP_ROWS or self._bytes >= ROW_GROUP_BYTES:
                 self._flush()
 
     def close(self) -> None:
@@ -57,10 +59,7 @@ class ParquetWriter:
         self._writer.close()
 
     def _flush(self) -> None:
-        if not self._gathered:
-            return
-        rows = pa.Table.from_batches(self._gathered)
-        self._gathered.clear()
-        self._rows = 0
-        order = pc.sort_indices(rows, sort_keys=[(name, "ascending") for name in ("site_id", "visitor_id", "id")])
-        self._writer.write_table(rows.take(order), row_group_size=ROW_GROUP_ROWS)
+        if self._gathered:
+            self._writer.write_table(pa.Table.from_batches(self._gathered), row_group_size=ROW_GROUP_ROWS)
+            self._gathered.clear()
+            self._rows = self._bytes = 0

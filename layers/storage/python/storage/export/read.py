@@ -33,9 +33,10 @@ BATCH_BYTES = 4 * 1024 * 1024
 
 
 def record_batches(url: str, from_id: int, to_id: int) -> Iterator[pa.RecordBatch]:
-    """The events with `from_id < id <= to_id`, in order of id, in the columns of `ROWS`.
+    """The events with `from_id < id <= to_id`, by site, then visitor, then id, in the columns of `ROWS`.
 
-    Memory stays flat, whatever the range. The range reaches the query as settings of the session, because COPY
+    PostgreSQL sorts, on its disk where it has to, so memory stays flat here whatever the range. In this order the
+    statistics of a Parquet file tell a reader which parts hold one site or one visitor. The range reaches the query as settings of the session, because COPY
     takes no parameters.
 
     Raises:
@@ -60,7 +61,7 @@ def record_batches(url: str, from_id: int, to_id: int) -> Iterator[pa.RecordBatc
                   FROM events
                  WHERE id > current_setting('evothesis.from_id')::bigint
                    AND id <= current_setting('evothesis.to_id')::bigint
-                 ORDER BY id
+                 ORDER BY site_id COLLATE "C", visitor_id COLLATE "C", id
                 """
             )
             for batch in cursor.fetch_record_batch():
