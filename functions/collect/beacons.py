@@ -84,7 +84,6 @@ def read(beacon: Beacon, max_bytes: int) -> dict[str, Any]:
 
     Raises:
         Unreadable: 413 over *max_bytes* (also once unzipped), 415 of another type, 400 when it is no JSON object.
-
     """
     content_type = (beacon.header("content-type") or "application/json").partition(";")[0].strip().lower()
     if content_type not in CONTENT_TYPES:

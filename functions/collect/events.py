@@ -27,7 +27,6 @@ def members(envelope: dict[str, Any], max_events: int) -> list[Any]:
 
     Raises:
         Unreadable: `events` is no list, is empty, or has more than *max_events*.
-
     """
     if "events" not in envelope:
         return [envelope]

@@ -48,7 +48,6 @@ def collect(settings: Settings, beacons: Sequence[Beacon], now: dt.datetime) -> 
 
     Raises:
         DatabaseUnavailable: nothing was stored; the same beacons can be handed in again.
-
     """
     readings = [_read(settings, beacon, now) for beacon in beacons]
     accepted = [event for reading in readings for _, event in reading.accepted]

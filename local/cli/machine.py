@@ -37,7 +37,6 @@ class Machine:
 
         Raises:
             MachineInvalid: one of them is wrong.
-
         """
         port = environ.get("EVOTHESIS_PORT") or "8000"
         if not port.isascii() or not port.isdigit() or not 0 <= int(port[:6]) <= 65_535:
@@ -63,7 +62,6 @@ class Machine:
 
         Raises:
             MachineInvalid: another runner has it, or it cannot be written.
-
         """
         try:
             self.data_dir.mkdir(parents=True, exist_ok=True)

@@ -39,6 +39,8 @@ def run() -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     # A wrong setting shows before anything is started.
     wanted = storage_settings.load()
+    if wanted.backup_s3_bucket:
+        wanted.require_destinations()
     machine = Machine.from_environ(os.environ)
     with ExitStack() as stack:
         stack.enter_context(machine.claim())
@@ -113,6 +115,8 @@ def _keep_private(machine: Machine, name: str, text: str) -> None:
 def _announce(machine: Machine, listener: socket.socket, settings: Settings) -> None:
     url = f"http://{machine.host}:{listener.getsockname()[1]}"
     lines = [f"demo site    {url}/", f"admin token  {machine.data_dir / 'admin-token'}"]
+    if not settings.backup_s3_bucket:
+        lines.append("backup bucket none: BACKUP_S3_BUCKET is not set, so nothing meters what is delivered")
     for destination in settings.destinations():
         endpoint = f" at {destination.endpoint_url}" if destination.endpoint_url else ""
         lines.append(f"{destination.name} bucket s3://{destination.bucket}/{destination.prefix}/{endpoint}")

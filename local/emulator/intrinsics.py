@@ -48,7 +48,6 @@ def read(path: Path) -> dict[str, Any]:
 
     Raises:
         TemplateInvalid: it cannot be read, or is no template.
-
     """
     try:
         document = yaml.load(path.read_text("utf-8"), Loader=_Loader)  # noqa: S506 - a SafeLoader
@@ -81,7 +80,6 @@ class Resolver:
 
         Raises:
             TemplateInvalid: one cannot be resolved; the text names *where*.
-
         """
         if isinstance(value, list):
             return [self.resolve(item, where) for item in value]

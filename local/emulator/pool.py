@@ -37,7 +37,6 @@ class Pool:
 
         Raises:
             Throttled: every environment is busy and too many wait already, or the function may not run at all.
-
         """
         environment = await self._acquire()
         began = time.monotonic()

@@ -22,7 +22,6 @@ def parse(text: str, where: str) -> Expression:
 
     Raises:
         TemplateInvalid: EventBridge would refuse it; the text names *where*.
-
     """
     if match := RATE.fullmatch(text):
         count = int(match["one"] or match["many"])

@@ -95,7 +95,6 @@ def listen(host: str, port: int) -> socket.socket:
 
     Raises:
         OSError: somebody else listens there, or it is not allowed.
-
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family)

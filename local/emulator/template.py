@@ -79,7 +79,6 @@ def load(path: Path, parameters: Mapping[str, str]) -> Template:
 
     Raises:
         TemplateInvalid: it holds something that is wrong or not supported here, by name.
-
     """
     document = intrinsics.read(path)
     resolver = intrinsics.Resolver(document, parameters)

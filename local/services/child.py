@@ -81,7 +81,6 @@ def wait_until(
 
     Raises:
         StartFailed: the process ended, or *patience_seconds* went by.
-
     """
     deadline = time.monotonic() + patience_seconds
     while not ready():

@@ -62,7 +62,6 @@ class LocalStack:
 
         Raises:
             StartFailed: it does not come up.
-
         """
         if self._process:
             child.wait_until(self._answers, self._process, "LocalStack", self._log, START_SECONDS)

@@ -55,7 +55,6 @@ class Postgres:
 
         Raises:
             StartFailed: it does not come up, or another server still uses the same files.
-
         """
         self._home.mkdir(parents=True, exist_ok=True)
         command, user, group = self._identity()

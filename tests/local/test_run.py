@@ -86,6 +86,7 @@ def test_a_second_runner_of_the_same_data_is_refused(run):
         ({"EVOTHESIS_PORT": "70000"}, "EVOTHESIS_PORT: '70000' is not a port"),
         ({"EVOTHESIS_TRUSTED_PROXIES": "nginx"}, "EVOTHESIS_TRUSTED_PROXIES: 'nginx'"),
         ({"EXPORT_FORMAT": "xml"}, "EXPORT_FORMAT: give one or more of json, csv, parquet"),
+        ({"BACKUP_S3_BUCKET": "backup"}, "CLIENT_S3_BUCKET is not set"),
         ({"EXPORT_SCHEDULE": "rate(5 seconds)"}, "rate(5 seconds)"),
         (
             {"DATABASE_URL": "postgresql://nobody@127.0.0.1:1/x", "CLIENT_S3_BUCKET": "client"},

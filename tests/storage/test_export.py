@@ -178,10 +178,22 @@ def test_buckets_that_forgot_what_they_had_get_it_again(connection, buckets, del
     assert run.reopen_lost(settings.current()) == 0
 
 
-def test_an_export_needs_both_buckets(database_url, environ):
-    environ["CLIENT_S3_BUCKET"] = "client-bucket"
-    with pytest.raises(SettingsInvalid, match="BACKUP_S3_BUCKET is not set"):
+def test_an_export_needs_the_clients_bucket(database_url, environ):
+    environ["BACKUP_S3_BUCKET"] = "backup-bucket"
+    with pytest.raises(SettingsInvalid, match="CLIENT_S3_BUCKET is not set"):
         export()
+
+
+def test_without_a_backup_bucket_the_client_has_everything_and_that_is_all(
+    connection, buckets, delivered, many, environ
+):
+    environ["BACKUP_S3_BUCKET"] = ""
+    many(10)
+    export()
+
+    assert len(delivered("client").rows["parquet"]) == 10
+    assert connection.execute("SELECT count(exported_at) FROM events_log").fetchone() == (10,)
+    assert [item["destination"] for item in ledger.status(connection)["destinations"]] == ["client"]
 
 
 def test_the_ledger_refuses_batches_that_overlap(connection):

@@ -24,7 +24,6 @@ def connect(url: str, **options: Any) -> Connection:
 
     Raises:
         DatabaseUnavailable: no server answers at *url*, or it refuses the login.
-
     """
     try:
         return psycopg.connect(
@@ -47,7 +46,6 @@ def run(url: str, work: Callable[[Connection], T]) -> T:
 
     Raises:
         DatabaseUnavailable: the server cannot be reached, also not by a new connection.
-
     """
     kept = _open.pop(url, None)
     if kept is not None and not kept.closed:

@@ -37,7 +37,6 @@ def receipt(connection: Connection, erasure_id: UUID) -> dict[str, Any]:
 
     Raises:
         ErasureUnknown: there is none with this id.
-
     """
     with connection.cursor(row_factory=dict_row) as cursor:
         row = cursor.execute(

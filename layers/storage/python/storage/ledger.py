@@ -38,7 +38,6 @@ def claim(connection: Connection) -> Iterator[None]:
 
     Raises:
         ExportRunning: another session holds it.
-
     """
     row = connection.execute("/* ledger.claim */ SELECT pg_try_advisory_lock(1163284308, 3)").fetchone()
     if row is None or not row[0]:

@@ -44,7 +44,6 @@ def migrate(connection: psycopg.Connection[TupleRow]) -> list[str]:
 
     Raises:
         SchemaTooNew: the database knows a migration that this release does not have.
-
     """
     latest = all_migrations()[-1].version
     if _version(connection) == latest:

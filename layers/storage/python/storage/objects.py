@@ -57,7 +57,6 @@ def put(
 
     Raises:
         DeliveryFailed: the bucket refused, cannot be reached, or holds something else.
-
     """
     checksum = base64.b64encode(sha256).decode()
     client = _client(destination)
@@ -84,7 +83,6 @@ def exists(destination: Destination, key: str) -> bool:
 
     Raises:
         DeliveryFailed: the bucket cannot be asked.
-
     """
     try:
         _client(destination).head_object(Bucket=destination.bucket, Key=key)
@@ -102,7 +100,6 @@ def make_bucket(destination: Destination) -> None:
 
     Raises:
         DeliveryFailed: the endpoint refuses.
-
     """
     client = _client(destination)
     try:

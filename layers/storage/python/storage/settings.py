@@ -141,7 +141,6 @@ class Settings(BaseSettings):
 
         Raises:
             SettingsInvalid: it is not set.
-
         """
         url = self.database_url.get_secret_value()
         if not url:
@@ -149,15 +148,13 @@ class Settings(BaseSettings):
         return url
 
     def require_destinations(self) -> tuple[Destination, ...]:
-        """The client's and the backup bucket.
+        """The client's bucket and, where the operator has one, the backup bucket.
 
         Raises:
-            SettingsInvalid: one of them is not set.
-
+            SettingsInvalid: the client's is not set.
         """
-        for side in ("client", "backup"):
-            if not getattr(self, f"{side}_s3_bucket"):
-                raise SettingsInvalid(f"{side.upper()}_S3_BUCKET is not set; an export needs both buckets")
+        if not self.client_s3_bucket:
+            raise SettingsInvalid("CLIENT_S3_BUCKET is not set; name the bucket that events are delivered to")
         return self.destinations()
 
 
@@ -166,7 +163,6 @@ def load() -> Settings:
 
     Raises:
         SettingsInvalid: with one line that names the setting and says how to mend it.
-
     """
     file = os.environ.get("EVOTHESIS_CONFIG")
     try:

@@ -41,7 +41,6 @@ def record_batches(url: str, from_id: int, to_id: int) -> Iterator[pa.RecordBatc
 
     Raises:
         DatabaseUnavailable: the server went away; what was read before is true, but not all.
-
     """
     try:
         with closing(adbc.connect(url)) as connection, closing(connection.cursor()) as cursor:

@@ -31,7 +31,6 @@ def run(settings: Settings, has_time: Callable[[], bool] = lambda: True) -> Outc
         ExportRunning: another process is at it.
         SettingsInvalid: a bucket is missing.
         DatabaseUnavailable: PostgreSQL went away; the next run goes on.
-
     """
     destinations = settings.require_destinations()
     url = settings.require_database()
