@@ -57,7 +57,7 @@ def run() -> None:
             static.site(ROOT / "pixel"),
             machine.trusted_proxies,
         )
-        uvloop.run(_serve(runtime, listener, lambda: _announce(machine, listener, settings)))
+        uvloop.run(runtime.serve(listener, lambda: _announce(machine, listener, settings)))
 
 
 @contextmanager
@@ -99,11 +99,6 @@ def _prepare(demo_buckets: bool) -> None:
     done = subprocess.run(arguments, stderr=subprocess.PIPE, text=True, check=False)
     if done.returncode:
         raise StartFailed(done.stderr.strip().rpartition("\n")[2])
-
-
-async def _serve(runtime: Runtime, listener: socket.socket, on_ready: object) -> None:
-    assert callable(on_ready)
-    await runtime.serve(listener, on_ready)
 
 
 def _keep_private(machine: Machine, name: str, text: str) -> None:
