@@ -16,11 +16,18 @@ EVENT = {"event_type": "page_view", "url": "https://run.example/"}
 def gone(processes, seconds=30):
     """Whether every process has ended; one that nobody has reaped yet has."""
     deadline = time.monotonic() + seconds
-    while alive := [item for item in processes if item.is_running() and item.status() != psutil.STATUS_ZOMBIE]:
+    while alive := [process for process in processes if _lives(process)]:
         if time.monotonic() > deadline:
             return alive
         time.sleep(0.05)
     return True
+
+
+def _lives(process):
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def count(running):
