@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import urllib.error
@@ -24,6 +25,7 @@ class LocalStack:
         self._python = python
         self._home = data_dir / "localstack"
         self._log = self._home / "server.log"
+        self._objects = self._home / "objects"
         self._process: subprocess.Popen[bytes] | None = None
         self.url = ""
 
@@ -32,10 +34,12 @@ class LocalStack:
         if not self._python.exists():
             raise child.StartFailed(f"LocalStack is not installed in {self._python.parents[1]}; run `make setup`")
         self._home.mkdir(parents=True, exist_ok=True)
+        shutil.rmtree(self._objects, ignore_errors=True)
         port = child.free_port(PREFERRED_PORT)
         self.url = f"http://127.0.0.1:{port}"
         self._process = child.spawn(
-            [self._python, "-m", "localstack.runtime.main"],
+            # -P: the folder of the script has a module of the same name as the package.
+            [self._python, "-P", Path(__file__).with_name("localstack_main.py")],
             env={
                 "PATH": os.environ.get("PATH", ""),
                 "HOME": str(self._home),
@@ -49,12 +53,15 @@ class LocalStack:
                 "OVERRIDE_IN_DOCKER": "0",
                 "FILESYSTEM_ROOT": str(self._home),
                 "TMPDIR": str(self._home),
+                "EVOTHESIS_S3_DIR": str(self._objects),
                 "DNS_ADDRESS": "0",
                 "DISABLE_EVENTS": "1",
                 "SKIP_SSL_CERT_DOWNLOAD": "1",
                 "LS_LOG": "warning",
             },
             log=self._log,
+            # It has nothing to lose, and on SIGTERM it has been seen to stay.
+            death_signal=signal.SIGKILL,
         )
 
     def wait(self) -> None:

@@ -2,6 +2,7 @@
 
 import datetime as dt
 import json
+import threading
 import uuid
 
 import psycopg
@@ -205,3 +206,26 @@ def test_the_ledger_refuses_batches_that_overlap(connection):
     connection.execute(insert, ("b", 10, 20))
     with pytest.raises(psycopg.errors.ExclusionViolation):
         connection.execute(insert, ("c", 15, 30))
+
+
+def test_events_that_arrive_while_exports_run_are_delivered_once(database_url, buckets, delivered, event, connection):
+    stop = threading.Event()
+
+    def write():
+        with database.connect(database_url) as own:
+            while not stop.is_set():
+                events.append(own, [event() for _ in range(7)])
+
+    writers = [threading.Thread(target=write) for _ in range(3)]
+    for writer in writers:
+        writer.start()
+    runs = [export() for _ in range(8)]
+    stop.set()
+    for writer in writers:
+        writer.join()
+    runs.append(export())
+
+    assert sum(outcome.planned for outcome in runs) > 1
+    stored = [row[0] for row in connection.execute("SELECT id FROM events ORDER BY id").fetchall()]
+    for side in ("client", "backup"):
+        assert sorted(row["id"] for row in delivered(side).rows["parquet"]) == stored
