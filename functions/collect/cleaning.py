@@ -96,9 +96,9 @@ class Cleaner:
         if "\0" in text:
             self._refuse("nul_character", "a string holds U+0000, which no database stores; remove it")
             text = text.replace("\0", REPLACEMENT)
-        text = redaction.redact_text(text)
         limit = self._settings.collect_max_url_bytes if is_url else self._settings.collect_max_string_bytes
-        return cut(text, limit)
+        # Cut twice: what is redacted is bounded, and what the first cut left of a number falls to the second.
+        return cut(redaction.redact_text(cut(text, 2 * limit)), limit)
 
     def _number(self, number: float) -> Any:
         size = abs(number)

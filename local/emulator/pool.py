@@ -77,7 +77,11 @@ class Pool:
     async def _start(self) -> Environment:
         environment = Environment(self.function, self._gone)
         self._environments.add(environment)
-        await environment.start()
+        try:
+            await environment.start()
+        except BaseException:
+            self._gone(environment)
+            raise
         return environment
 
     async def _release(self, environment: Environment) -> None:

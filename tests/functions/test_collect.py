@@ -94,6 +94,7 @@ def test_when_every_event_is_refused_the_answer_is_400_with_each_reason(post, ro
         ({"url": "https://Shop.Example.COM:8443/x"}, {}, "shop.example.com"),
         ({"url": "https://www.example.com./"}, {}, "example.com"),
         ({"url": "https://bücher.example/"}, {}, "xn--bcher-kva.example"),
+        ({"url": "https://user:secret@a.example/x"}, {}, "a.example"),
         ({"url": "http://192.0.2.7/x"}, {}, "192.0.2.7"),
         ({"url": "http://[2001:db8::1]:80/"}, {}, "2001:db8::1"),
         ({"url": "https://a.example/", "site_id": "B.example"}, {}, "b.example"),

@@ -204,3 +204,9 @@ def test_every_outcome_leaves_the_process_able_to_go_on(post, rows):
     event_id = str(uuid.uuid4())
     assert post(good(event_id=event_id)).json["accepted"] == 1
     assert str(rows("SELECT event_id FROM events")[0]["event_id"]) == event_id
+
+
+def test_a_card_number_at_the_end_of_a_string_that_is_cut_does_not_show(post, rows):
+    post(good(title="x" * 8180 + " 4111111111111111" + " y" * 10_000))
+    [event] = rows("SELECT raw_event_data->>'title' AS title FROM events")
+    assert "4111" not in event["title"]
