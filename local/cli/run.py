@@ -37,6 +37,8 @@ def run() -> None:
     PostgreSQL is embedded unless DATABASE_URL is set, S3 unless AWS_ENDPOINT_URL_S3 or CLIENT_S3_BUCKET is.
     """
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    # It tells of every start and stop under the name of its errors.
+    logging.getLogger("uvicorn").setLevel(logging.WARNING)
     # A wrong setting shows before anything is started.
     wanted = storage_settings.load()
     if wanted.backup_s3_bucket:
@@ -58,6 +60,7 @@ def run() -> None:
             machine.trusted_proxies,
         )
         uvloop.run(runtime.serve(listener, lambda: _announce(machine, listener, settings)))
+    click.echo("stopped; the data stays in " + str(machine.data_dir))
 
 
 @contextmanager
