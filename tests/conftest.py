@@ -169,6 +169,7 @@ def run(tmp_path):
             process=process,
             url=found[1],
             output=log.read_text(),
+            log=log,
             admin={"Authorization": f"Bearer {token}"},
             children=psutil.Process(process.pid).children(recursive=True),
         )

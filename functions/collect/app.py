@@ -87,6 +87,8 @@ def recent() -> Response:
     if not limit.isascii() or not limit.isdigit() or not 1 <= int(limit[:9]) <= MOST_RECENT:
         raise ApiError(400, "limit_invalid", f"`limit` has to be a number from 1 to {MOST_RECENT}")
     site_id = query.get("site_id")
+    if site_id and "\0" in site_id:
+        raise ApiError(400, "site_id_invalid", "`site_id` has to be a host name such as shop.example.com")
     rows = database.run(
         settings.current().require_database(), lambda connection: events.recent(connection, int(limit), site_id)
     )

@@ -9,7 +9,7 @@ import click
 from cli.machine import MachineInvalid
 from cli.run import run
 from emulator.errors import EmulatorError
-from services.child import StartFailed
+from services.child import Ended, StartFailed
 from storage.errors import StorageError
 
 
@@ -26,7 +26,7 @@ def main() -> None:
     """Run the command line; what a user can mend is one line on standard error, and exit status 1."""
     try:
         commands()
-    except (StorageError, EmulatorError, StartFailed, MachineInvalid) as error:
+    except (StorageError, EmulatorError, StartFailed, Ended, MachineInvalid) as error:
         click.echo(f"evothesis: {error}", err=True)
         sys.exit(1)
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
 
 import click
 import uvloop
@@ -28,6 +30,9 @@ DEMO_BUCKETS = {"CLIENT_S3_BUCKET": "client-analytics", "BACKUP_S3_BUCKET": "bac
 DEMO_KEYS = {
     f"{side}_S3_{part}": "demo" for side in ("CLIENT", "BACKUP") for part in ("ACCESS_KEY", "SECRET_KEY")
 }  # fmt: skip
+
+
+LOOK_SECONDS = 0.5
 
 
 @click.command()
@@ -51,32 +56,60 @@ def run() -> None:
         os.environ.setdefault("EVOTHESIS_ADMIN_TOKEN", "")
         if not os.environ["EVOTHESIS_ADMIN_TOKEN"]:
             os.environ["EVOTHESIS_ADMIN_TOKEN"] = machine.admin_token()
-        demo_buckets = stack.enter_context(_services(machine, wanted))
-        _prepare(demo_buckets)
+        services = stack.enter_context(_services(machine, wanted))
+        _prepare(services.demo_buckets)
         settings = storage_settings.load()
         runtime = Runtime(
             template.load(ROOT / "sam-template.yaml", parameters.of(settings)),
             static.site(ROOT / "pixel"),
             machine.trusted_proxies,
         )
-        uvloop.run(runtime.serve(listener, lambda: _announce(machine, listener, settings)))
+        uvloop.run(_serve(runtime, services, listener, lambda: _announce(machine, listener, settings)))
     click.echo("stopped; the data stays in " + str(machine.data_dir))
 
 
+@dataclass(slots=True)
+class _Services:
+    """What is embedded, and whether the buckets are the demo's."""
+
+    parts: list[Postgres | LocalStack] = field(default_factory=list)
+    demo_buckets: bool = False
+
+
+async def _serve(runtime: Runtime, services: _Services, listener: socket.socket, on_ready: Callable[[], None]) -> None:
+    """Serve until told to stop; without one of its parts the whole stops too, so that whoever supervises it sees it.
+
+    Raises:
+        Ended: a part ended by itself.
+    """
+    serving = asyncio.create_task(runtime.serve(listener, on_ready))
+    try:
+        while not serving.done():
+            await asyncio.wait([serving], timeout=LOOK_SECONDS)
+            for part in services.parts:
+                part.require()
+    finally:
+        runtime.finish()
+        await serving
+
+
 @contextmanager
-def _services(machine: Machine, wanted: Settings) -> Iterator[bool]:
-    """Start what is embedded and put its addresses into the environment; yields whether the buckets are the demo's."""
+def _services(machine: Machine, wanted: Settings) -> Iterator[_Services]:
+    """Start what is embedded, for as long as the block runs, and put its addresses into the environment."""
+    services = _Services()
     with ExitStack() as stack:
         demo_buckets = not (wanted.client_s3_bucket or wanted.backup_s3_bucket or wanted.aws_endpoint_url_s3)
         local_stack = LocalStack(machine.data_dir, machine.localstack_python) if demo_buckets else None
         if local_stack:
             # It takes longest, so it comes up while PostgreSQL does.
             stack.callback(local_stack.stop)
+            services.parts.append(local_stack)
             local_stack.start()
             os.environ["AWS_ENDPOINT_URL_S3"] = local_stack.url
         if not wanted.database_url.get_secret_value():
             postgres = Postgres(machine.data_dir)
             stack.callback(postgres.stop)
+            services.parts.append(postgres)
             postgres.start()
             os.environ["DATABASE_URL"] = postgres.url
             _keep_private(machine, "database-url", postgres.url)
@@ -85,8 +118,8 @@ def _services(machine: Machine, wanted: Settings) -> Iterator[bool]:
         if not wanted.client_s3_bucket and not wanted.backup_s3_bucket and (demo_buckets or wanted.aws_endpoint_url_s3):
             # On an endpoint of one's own the demo's buckets are as good as any; its keys are AWS's to give.
             os.environ.update(DEMO_BUCKETS if not demo_buckets else DEMO_BUCKETS | DEMO_KEYS)
-            demo_buckets = True
-        yield demo_buckets
+            services.demo_buckets = True
+        yield services
 
 
 def _listen(machine: Machine) -> socket.socket:

@@ -26,19 +26,26 @@ class Runtime:
         self.pools = {name: Pool(function) for name, function in template.functions.items()}
         self.gateway = Gateway(template, self.pools, static, trusted_proxies)
         self._scheduler = Scheduler(template.schedules, self.pools)
+        self._front: Server | None = None
 
     async def invoke(self, function: str, payload: bytes) -> Result:
         """Invoke a function by its logical id."""
         return await self.pools[function].invoke(payload)
 
     async def serve(self, listener: socket.socket, on_ready: Callable[[], None]) -> None:
-        """Answer HTTP and fire schedules until SIGINT or SIGTERM; then finish what is under way and stop."""
+        """Answer HTTP and fire schedules until SIGINT, SIGTERM or `finish`; then end what is under way and stop."""
+        self._front = Server(self.gateway, on_ready)
         self._scheduler.start()
         try:
-            await Server(self.gateway, on_ready).serve([listener])
+            await self._front.serve([listener])
         finally:
             await self._scheduler.stop()
             await self.stop()
+
+    def finish(self) -> None:
+        """Make `serve` return, as a signal would."""
+        if self._front:
+            self._front.should_exit = True
 
     async def stop(self) -> None:
         """End every environment."""

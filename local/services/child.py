@@ -20,6 +20,10 @@ class StartFailed(Exception):
     """An embedded part did not come up; the text says why and where its log lies."""
 
 
+class Ended(Exception):
+    """An embedded part ended while it was needed; the text says which and where its log lies."""
+
+
 def die_with_parent(death_signal: int) -> Callable[[], None]:
     """What a child runs before its program, so that the kernel sends it *death_signal* when its parent is gone.
 

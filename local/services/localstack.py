@@ -73,6 +73,15 @@ class LocalStack:
         if self._process:
             child.wait_until(self._answers, self._process, "LocalStack", self._log, START_SECONDS)
 
+    def require(self) -> None:
+        """Do nothing while the server runs.
+
+        Raises:
+            Ended: it does not any more.
+        """
+        if self._process and self._process.poll() is not None:
+            raise child.Ended(f"LocalStack ended with status {self._process.returncode}; see {self._log}")
+
     def stop(self) -> None:
         """End the server; its objects go with it."""
         if self._process:

@@ -77,6 +77,15 @@ class Postgres:
         _create_database(f"{server}/postgres")
         self.url = f"{server}/evothesis"
 
+    def require(self) -> None:
+        """Do nothing while the server runs.
+
+        Raises:
+            Ended: it does not any more.
+        """
+        if self._process and self._process.poll() is not None:
+            raise child.Ended(f"PostgreSQL ended with status {self._process.returncode}; see {self._log}")
+
     def stop(self) -> None:
         """Shut the server down, its clients disconnected, its data whole."""
         if self._process:

@@ -54,6 +54,11 @@ def test_count_and_recent_show_what_was_stored_newest_first(post, call):
     assert [event["site_id"] for event in of_one_site] == ["b.example"]
 
 
+def test_a_site_id_that_no_database_takes_is_named(call, database_url):
+    answer = call(collect.app.handler, "GET", "/events/recent?site_id=%00")
+    assert (answer.status, answer.json["error"]["code"]) == (400, "site_id_invalid")
+
+
 @pytest.mark.parametrize("limit", ["0", "1001", "-1", "x", "", "1e3", "99999999999999999999", "٣"])
 def test_a_limit_that_makes_no_sense_is_named(call, database_url, limit):
     answer = call(collect.app.handler, "GET", f"/events/recent?limit={limit}")

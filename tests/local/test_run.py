@@ -79,6 +79,17 @@ def test_told_to_stop_it_ends_cleanly_with_all_its_children(run, how):
     assert gone(children, 1) is True
 
 
+@pytest.mark.parametrize(("part", "name"), [("postgres", "PostgreSQL"), ("localstack_main", "LocalStack")])
+def test_when_a_part_ends_by_itself_the_whole_stops_and_names_it(run, part, name):
+    running = run()
+    children = psutil.Process(running.process.pid).children(recursive=True)
+    next(child for child in children if part in " ".join(child.cmdline()[:3])).kill()
+
+    assert running.process.wait(30) == 1
+    assert f"evothesis: {name} ended with status -9" in running.log.read_text()
+    assert gone(children, 5) is True
+
+
 def test_a_second_runner_of_the_same_data_is_refused(run):
     run()
     second = run(ready=False)
