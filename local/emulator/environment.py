@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import ctypes
 import json
 import logging
 import os
@@ -12,17 +11,16 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Mapping
-from functools import partial
 
 from emulator import intrinsics
 from emulator.runtime_api import Invocation, Result, RuntimeApi
 from emulator.template import Function
+from services.child import die_with_parent
 
 logger = logging.getLogger("emulator")
 
 INIT_SECONDS = 10
 SHUTDOWN_SECONDS = 2
-PR_SET_PDEATHSIG = 1
 
 # Of the runner's own environment a function sees what a program needs to run, and no more.
 INHERITED = (
@@ -35,8 +33,6 @@ INHERITED = (
     "TMPDIR",
 )
 CREDENTIALS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_PROFILE", "HOME")
-
-_libc = ctypes.CDLL(None) if sys.platform == "linux" else None
 
 
 class Environment:
@@ -76,7 +72,7 @@ class Environment:
             cwd=self._function.python_path[0],
             stdin=asyncio.subprocess.DEVNULL,
             start_new_session=True,
-            preexec_fn=partial(_die_with, os.getpid()),
+            preexec_fn=die_with_parent(signal.SIGKILL),
         )
         self._watch = asyncio.create_task(self._wait_for_exit())
         try:
@@ -188,11 +184,3 @@ def _environ(function: Function, port: int) -> Mapping[str, str]:
         "PYTHONDONTWRITEBYTECODE": "1",
         "PYTHONUNBUFFERED": "1",
     }
-
-
-def _die_with(parent: int) -> None:
-    """Have the kernel kill this child when the emulator is gone, however it went."""
-    if _libc is not None:
-        _libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() != parent:
-            os._exit(1)
