@@ -84,7 +84,7 @@ def recent() -> Response:
     """The last events, newest first."""
     query: dict[str, str] = dict(api.request.query_params or {})
     limit = query.get("limit", "20")
-    if not limit.isascii() or not limit.isdigit() or not 1 <= int(limit[:9]) <= MOST_RECENT:
+    if not limit.isascii() or not limit.isdigit() or len(limit) > 4 or not 1 <= int(limit) <= MOST_RECENT:
         raise ApiError(400, "limit_invalid", f"`limit` has to be a number from 1 to {MOST_RECENT}")
     site_id = query.get("site_id")
     if site_id and "\0" in site_id:

@@ -71,14 +71,14 @@ class Cleaner:
             self._refuse("too_deep", f"nested deeper than {self._settings.collect_max_depth} levels; flatten it")
             return CUT
         if isinstance(value, dict):
-            return self._object(value, depth + 1)
+            # Empty, it weighs something too, or a million of them would weigh nothing.
+            return self._object(value, depth + 1) or self._count({})
         items = []
         for item in value:
             if self._values >= self._settings.collect_max_values:
                 self._too_many_values()
                 break
             items.append(self._value(item, depth + 1))
-        # An empty list weighs something too, or a million of them would weigh nothing.
         return items or self._count(items)
 
     def _count(self, value: Any) -> Any:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 from httpapi import Api, Response, answer
 from storage import database, settings, sites
+from storage.errors import WritersBusy
 
 api = Api("domain-discovery")
 
@@ -24,7 +26,8 @@ def domain_discovery(event: dict[str, Any], context: Any) -> dict[str, Any]:
 def listing() -> Response:
     """Every site that was seen, those of the last second included."""
     url = settings.current().require_database()
-    database.run(url, sites.discover)
+    with suppress(WritersBusy):
+        database.run(url, sites.discover)
     return answer({"sites": database.run(url, sites.listing)})
 
 

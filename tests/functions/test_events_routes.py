@@ -59,7 +59,9 @@ def test_a_site_id_that_no_database_takes_is_named(call, database_url):
     assert (answer.status, answer.json["error"]["code"]) == (400, "site_id_invalid")
 
 
-@pytest.mark.parametrize("limit", ["0", "1001", "-1", "x", "", "1e3", "99999999999999999999", "٣"])
+@pytest.mark.parametrize(
+    "limit", ["0", "1001", "-1", "x", "", "1e3", "99999999999999999999", "00000000199999999999999999999", "٣"]
+)
 def test_a_limit_that_makes_no_sense_is_named(call, database_url, limit):
     answer = call(collect.app.handler, "GET", f"/events/recent?limit={limit}")
     assert (answer.status, answer.json["error"]["code"]) == (400, "limit_invalid")

@@ -59,6 +59,7 @@ REFUSED = {
     "nested deeper than 16": ({"data": nested(100)}, "too_deep"),
     "more values than 250": ({"data": {"list": [MARKER] * 251}}, "too_many_values"),
     "lists of empty lists": ({"data": {"list": [[] for _ in range(300)]}}, "too_many_values"),
+    "lists of empty objects": ({"data": {"list": [{} for _ in range(300)]}}, "too_many_values"),
     "more keys than 64": ({"data": {f"k{n}": MARKER for n in range(65)}}, "too_many_keys"),
     "an integer of 30 digits": ({"data": {"n": 10**29 + 1}}, "number_out_of_range"),
     "a float that would take 308 digits": ({"data": {"n": 1e308}}, "number_out_of_range"),

@@ -66,6 +66,8 @@ def test_a_body_that_announces_too_much_is_refused(platform):
         (b"not gzip", "invalid_gzip"),
         (gzip.compress(b" " * 500_000_000, 1), "body_too_large"),
         (gzip.compress(b" " * 700_000) * 2, "body_too_large"),
+        (gzip.compress(b"") * 40_000, "invalid_gzip"),
+        (gzip.compress(b"") * 100_000, "body_too_large"),
     ],
 )
 def test_gzip_that_is_broken_or_too_large_is_refused(platform, body, reason):

@@ -5,7 +5,10 @@ import time
 import uuid
 from concurrent.futures import ThreadPoolExecutor
 
+import pytest
+
 from storage import database, events
+from storage.errors import WritersBusy
 
 
 def test_the_same_ids_appended_by_many_at_once_in_any_order_count_once(database_url, event, connection):
@@ -81,6 +84,20 @@ def test_the_mark_waits_for_writers_that_have_drawn_an_id(database_url, connecti
         reader.join(10)
 
     assert marks == [2]
+
+
+def test_a_transaction_that_stays_open_holds_up_no_writer(database_url, connection, event):
+    with database.connect(database_url) as forgotten, database.connect(database_url) as writer:
+        forgotten.execute("BEGIN")
+        events.append(forgotten, [event()])
+
+        with pytest.raises(WritersBusy, match="still open"):
+            events.settled_mark(connection)
+
+        writer.execute("SET statement_timeout = '5s'")
+        assert len(events.append(writer, [event()]).stored) == 1
+        forgotten.execute("ROLLBACK")
+    assert events.settled_mark(connection) == 2
 
 
 def test_the_mark_counts_ids_that_were_drawn_and_given_up(database_url, connection, event):

@@ -11,7 +11,14 @@ from aws_lambda_powertools import Logger
 from chalice.app import Chalice, Request, Response
 
 from storage import access, settings
-from storage.errors import DatabaseUnavailable, ErasureUnknown, ExportRunning, SettingsInvalid, StorageError
+from storage.errors import (
+    DatabaseUnavailable,
+    ErasureUnknown,
+    ExportRunning,
+    SettingsInvalid,
+    StorageError,
+    WritersBusy,
+)
 
 Headers = Mapping[str, str]
 View = Callable[..., Response]
@@ -22,6 +29,7 @@ STORAGE_ERRORS: dict[type[StorageError], tuple[int, str, Headers]] = {
     DatabaseUnavailable: (503, "database_unavailable", {"Retry-After": "5"}),
     ErasureUnknown: (404, "erasure_unknown", {}),
     ExportRunning: (409, "export_running", {"Retry-After": "30"}),
+    WritersBusy: (503, "writers_busy", {"Retry-After": "5"}),
     SettingsInvalid: (500, "settings_invalid", {}),
 }
 

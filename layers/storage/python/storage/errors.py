@@ -4,6 +4,7 @@ StorageError
 ├── SettingsInvalid       a setting is missing or wrong; the message names it
 ├── DatabaseUnavailable   PostgreSQL cannot be reached or went away; try again later
 ├── SchemaTooNew          the database was migrated by a newer release
+├── WritersBusy           a writer holds its transaction open; what it writes is not settled yet
 ├── ExportRunning         another process holds the export
 ├── DeliveryFailed        one destination refused a batch; it stays in the ledger
 └── ErasureUnknown        no erasure has this id
@@ -26,6 +27,10 @@ class DatabaseUnavailable(StorageError):
 
 class SchemaTooNew(StorageError):
     """The database was migrated by a newer release; run that release or restore a backup."""
+
+
+class WritersBusy(StorageError):
+    """A writer holds its transaction open, so that nobody can say which events are settled; try again later."""
 
 
 class ExportRunning(StorageError):

@@ -13,6 +13,7 @@ import psycopg
 from psycopg.rows import dict_row
 
 from storage.database import Connection
+from storage.errors import WritersBusy
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +60,7 @@ def _append(connection: Connection, events: Sequence[Event], unstorable: dict[UU
     try:
         with connection.transaction():
             return _insert(connection, events)
-    except psycopg.DataError as error:
+    except (psycopg.DataError, psycopg.errors.ProgramLimitExceeded) as error:
         if len(events) == 1:
             unstorable[events[0].event_id] = error.diag.message_primary or "PostgreSQL refused a value"
             return []
@@ -113,9 +114,17 @@ def settled_mark(connection: Connection) -> int:
     """The greatest id below which no event can appear any more; 0 while there is none.
 
     Writers hold the same lock, shared, from before they draw an id until they have committed (schema 0001). So the
-    moment in which it is held exclusively has no writer under way, and it lasts for one look at the index.
+    moment in which it is held exclusively has no writer under way, and it lasts for one look at the index. Whoever
+    waits for it holds up the writers behind it, so the wait is short.
+
+    Raises:
+        WritersBusy: a writer did not end its transaction in time.
     """
-    with connection.transaction():
-        connection.execute("/* events.mark_lock */ SELECT pg_advisory_xact_lock(1163284308, 1)")
-        row = connection.execute("/* events.mark */ SELECT coalesce(max(id), 0) FROM events").fetchone()
+    try:
+        with connection.transaction():
+            connection.execute("/* events.mark_patience */ SET LOCAL lock_timeout = '500ms'")
+            connection.execute("/* events.mark_lock */ SELECT pg_advisory_xact_lock(1163284308, 1)")
+            row = connection.execute("/* events.mark */ SELECT coalesce(max(id), 0) FROM events").fetchone()
+    except psycopg.errors.LockNotAvailable:
+        raise WritersBusy("a transaction that stored events is still open; end it, or try again later") from None
     return int(row[0]) if row else 0
