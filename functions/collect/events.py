@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from typing import Any
 from uuid import UUID, uuid4
 
+import orjson
+
 from collect import hosts, moments
 from collect.beacons import Beacon, Unreadable
 from collect.cleaning import Cleaner, Problem, cut
@@ -19,7 +21,13 @@ IDENTIFIER = re.compile(r"[A-Za-z0-9_-]{8,64}")
 SITE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,252}")
 EVENT_ID = re.compile(r"[0-9a-fA-F]{8}-?([0-9a-fA-F]{4}-?){3}[0-9a-fA-F]{12}")
 
+NO_EVENT_IDS = frozenset({UUID(int=0), UUID(int=2**128 - 1)})
+
 USER_AGENT_BYTES = 1024
+# What an envelope says is stored with each of its events, so it has to be little.
+ENVELOPE_BYTES = 4096
+
+CONSENT_GRANTED = frozenset({"true", "granted", "yes", "1"})
 
 
 def members(envelope: dict[str, Any], max_events: int) -> list[Any]:
@@ -40,21 +48,32 @@ def members(envelope: dict[str, Any], max_events: int) -> list[Any]:
     return events
 
 
-def consent_refused(envelope: dict[str, Any]) -> bool:
-    """Whether the envelope says that the visitor refused analytics."""
-    consent = envelope.get("consent")
-    return isinstance(consent, dict) and consent.get("analytics") is False
+def consent_refused(said: dict[str, Any]) -> bool:
+    """Whether an envelope or event says anything of consent to analytics but that it was granted."""
+    consent = said.get("consent")
+    if isinstance(consent, dict):
+        consent = consent.get("analytics", consent.get("state"))
+    return consent is not None and str(consent).strip().lower() not in CONSENT_GRANTED
 
 
 class Reader:
-    """Reads the members of one beacon into events or refusals."""
+    """Reads the members of one beacon into events or refusals.
+
+    Raises:
+        Unreadable: what the envelope says beside its events is too much to be stored with each of them.
+    """
 
     def __init__(self, settings: Settings, beacon: Beacon, envelope: dict[str, Any], now: dt.datetime) -> None:
         self._cleaner = Cleaner(settings)
         self._beacon = beacon
-        # What the envelope says holds for each of its events that does not say otherwise.
-        self._inherited = {key: value for key, value in envelope.items() if key != "events"}
         self._now = now
+        # What the envelope says holds for each of its events that does not say otherwise; their ids are their own.
+        said = {key: value for key, value in envelope.items() if key not in ("events", "event_id")}
+        self._inherited = self._cleaner.clean(said) if "events" in envelope else {}
+        self._envelope_problem = self._cleaner.problem
+        if len(orjson.dumps(self._inherited)) > ENVELOPE_BYTES:
+            message = f"an envelope says at most {ENVELOPE_BYTES} bytes beside its events; move the rest into them"
+            raise Unreadable(413, "envelope_too_large", message)
         user_agent = beacon.header("user-agent")
         self._user_agent = cut(user_agent.replace("\0", ""), USER_AGENT_BYTES) if user_agent else None
 
@@ -62,14 +81,14 @@ class Reader:
         """An event, or the problem with it and what it is kept as."""
         if not isinstance(member, dict):
             return None, Problem("not_an_object", "an event has to be a JSON object"), None
-        raw = self._cleaner.clean({**self._inherited, **member})
-        problem = self._cleaner.problem or next(_problems(raw), None)
+        raw = {**self._inherited, **self._cleaner.clean(member)}
+        problem = self._envelope_problem or self._cleaner.problem or next(_problems(raw), None)
         return (None, problem, raw) if problem else (self._event(raw), None, None)
 
     def site_of(self, raw: dict[str, Any]) -> str | None:
         """The site that an event names itself, else that of its page, of the Origin, of the Referer."""
-        if _is_site(raw.get("site_id")):
-            return str(raw["site_id"]).lower()
+        if named := _named_site(raw):
+            return named
         return hosts.site_of(_text(raw, "url"), self._beacon.header("origin"), self._beacon.header("referer"))
 
     def _event(self, raw: dict[str, Any]) -> Event:
@@ -101,19 +120,25 @@ def _problems(raw: dict[str, Any]) -> Iterator[Problem]:
             "event_type_invalid", "`event_type` has to be a lower-case word such as page_view, at most 50 long"
         )
     event_id = raw.get("event_id")
-    if event_id is not None and not (isinstance(event_id, str) and EVENT_ID.fullmatch(event_id)):
+    if event_id is not None and not _is_event_id(event_id):
         yield Problem("event_id_invalid", "`event_id` has to be a UUID; leave it out and one is made")
     for name in ("visitor_id", "session_id"):
         if raw.get(name) is not None and identifier(raw, name) is None:
             yield Problem(f"{name}_invalid", f"`{name}` has to be 8 to 64 of A-Z a-z 0-9 _ -, random, not personal")
     if raw.get("url") is not None and not isinstance(raw["url"], str):
         yield Problem("url_invalid", "`url` has to be a string")
-    if raw.get("site_id") is not None and not _is_site(raw["site_id"]):
+    if raw.get("site_id") is not None and not _named_site(raw):
         yield Problem("site_id_invalid", "`site_id` has to be a host name; leave it out and it is told from the page")
 
 
-def _is_site(value: Any) -> bool:
-    return isinstance(value, str) and SITE_ID.fullmatch(value) is not None
+def _is_event_id(value: Any) -> bool:
+    return isinstance(value, str) and EVENT_ID.fullmatch(value) is not None and UUID(value) not in NO_EVENT_IDS
+
+
+def _named_site(raw: dict[str, Any]) -> str | None:
+    """The site that an event names, in the one way in which a site is written."""
+    value = raw.get("site_id")
+    return hosts.site_of(f"//{value}") if isinstance(value, str) and SITE_ID.fullmatch(value) else None
 
 
 def _text(raw: dict[str, Any], name: str) -> str | None:

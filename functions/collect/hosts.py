@@ -23,7 +23,11 @@ def _site(url: str) -> str | None:
         host = host.encode("idna").decode() if not host.isascii() else host
     except (ValueError, UnicodeError):
         return None
-    host = host.rstrip(".").removeprefix("www.")
+    host = host.removesuffix(".")
+    if host.count(".") > 1:
+        host = host.removeprefix("www.")
+    if ".." in host:
+        return None
     return host if SITE.fullmatch(host) or _is_address(host) else None
 
 

@@ -37,6 +37,7 @@ class Reading:
     rejected: list[tuple[int, Problem]] = field(default_factory=list)
     refusals: list[Refusal] = field(default_factory=list)
     withheld: str | None = None
+    withheld_events: int = 0
     unreadable: Unreadable | None = None
 
 
@@ -44,7 +45,8 @@ def collect(settings: Settings, beacons: Sequence[Beacon], now: dt.datetime) -> 
     """Store what *beacons* hold and answer each, in order.
 
     Nothing is answered before all of it is committed. Events that came before, in this call or any other, are
-    counted as duplicates by their event_id. A beacon with a privacy signal leaves a number behind and nothing else.
+    counted as duplicates by their event_id. A beacon with a privacy signal, or an event whose visitor refused consent, leaves
+    a number behind and nothing else.
 
     Raises:
         DatabaseUnavailable: nothing was stored; the same beacons can be handed in again.
@@ -53,6 +55,7 @@ def collect(settings: Settings, beacons: Sequence[Beacon], now: dt.datetime) -> 
     accepted = [event for reading in readings for _, event in reading.accepted]
     refused = [refusal for reading in readings for refusal in reading.refusals]
     withheld = Counter(reading.withheld for reading in readings if reading.withheld)
+    withheld += Counter({"consent": sum(reading.withheld_events for reading in readings)})
 
     def store(connection: database.Connection) -> events.Appended:
         with connection.transaction():
@@ -91,6 +94,9 @@ def _read_members(
 ) -> None:
     reader = Reader(settings, beacon, envelope, now)
     for index, member in enumerate(members(envelope, settings.collect_max_events)):
+        if isinstance(member, dict) and consent_refused(member):
+            reading.withheld_events += 1
+            continue
         event, problem, raw = reader.read(member)
         if event:
             reading.accepted.append((index, event))
@@ -136,6 +142,8 @@ def _answer(reading: Reading, fresh: set[UUID], unstorable: dict[UUID, str]) -> 
             for index, problem in sorted(rejected, key=lambda item: item[0])
         ],
     }
+    if not accepted and not duplicates and not rejected:
+        return Answer(204, None)
     if accepted or duplicates:
         return Answer(202, counts)
     return _refused(400, rejected[0][1].reason, rejected[0][1].message, counts)

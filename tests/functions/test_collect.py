@@ -49,6 +49,20 @@ def test_an_envelope_gives_its_fields_to_each_of_its_events(post, rows):
     assert events[0]["raw_event_data"]["sent_at"] == "2026-11-23T10:00:00.123Z"
 
 
+def test_an_event_id_in_the_envelope_is_no_events_id(post):
+    body = {"event_id": str(uuid.uuid4()), "events": [page_view(), page_view()]}
+    assert post(body).json["accepted"] == 2
+
+
+def test_what_an_envelope_says_is_small_for_it_is_stored_with_each_event(post, rows):
+    small = post({"campaign": "x" * 1000, "events": [page_view()] * 3})
+    large = post({"blob": ["a" * 8000] * 3, "events": [page_view()] * 3})
+
+    assert small.json["accepted"] == 3
+    assert (large.status, large.json["error"]["code"]) == (413, "envelope_too_large")
+    assert rows("SELECT DISTINCT length(raw_event_data->>'campaign') AS length FROM events") == [{"length": 1000}]
+
+
 def test_a_retry_is_a_duplicate_and_stored_once(post, rows):
     events = [page_view(event_id=str(uuid.uuid4())) for _ in range(3)]
 
@@ -98,6 +112,16 @@ def test_when_every_event_is_refused_the_answer_is_400_with_each_reason(post, ro
         ({"url": "http://192.0.2.7/x"}, {}, "192.0.2.7"),
         ({"url": "http://[2001:db8::1]:80/"}, {}, "2001:db8::1"),
         ({"url": "https://a.example/", "site_id": "B.example"}, {}, "b.example"),
+        ({"site_id": "www.a.example:443"}, {}, "a.example"),
+        ({"site_id": "a.example."}, {}, "a.example"),
+        ({"url": "https://www.com/"}, {}, "www.com"),
+        (
+            {
+                "url": "https://a..b/",
+            },
+            {"origin": "https://o.example"},
+            "o.example",
+        ),
         ({}, {"origin": "https://o.example"}, "o.example"),
         ({}, {"origin": "null", "referer": "https://r.example/page"}, "r.example"),
         ({"url": "http://[broken/"}, {"origin": "https://o.example"}, "o.example"),
@@ -139,10 +163,40 @@ def test_a_privacy_signal_keeps_everything_out_but_a_number(post, rows, headers,
     assert rows("SELECT signal, beacons FROM withheld_beacons") == [{"signal": signal, "beacons": 2}]
 
 
-def test_refused_consent_keeps_everything_out_but_a_number(post, rows):
-    assert post({"consent": {"analytics": False}, "events": [page_view()]}).status == 204
+@pytest.mark.parametrize(
+    "consent",
+    [
+        {"analytics": False},
+        {"analytics": "false"},
+        {"analytics": 0},
+        {"state": "denied"},
+        {"state": "unknown"},
+        "denied",
+        False,
+    ],
+)
+def test_refused_consent_keeps_everything_out_but_a_number(post, rows, consent):
+    assert post({"consent": consent, "events": [page_view()]}).status == 204
     assert rows("SELECT signal, beacons FROM withheld_beacons") == [{"signal": "consent", "beacons": 1}]
     assert rows("SELECT count(*) FROM events")[0]["count"] == 0
+
+
+def test_refused_consent_of_one_event_keeps_that_one_out(post, rows):
+    refused = page_view(consent={"analytics": False}, visitor_id="visitor-1")
+
+    both = post({"events": [page_view(), refused]})
+    alone = post({"events": [refused]})
+
+    assert (both.status, both.json["accepted"], alone.status) == (202, 1, 204)
+    assert rows("SELECT visitor_id FROM events") == [{"visitor_id": None}]
+    assert rows("SELECT signal, beacons FROM withheld_beacons") == [{"signal": "consent", "beacons": 2}]
+
+
+@pytest.mark.parametrize(
+    "consent", [{"analytics": True, "source": "tcf"}, {"state": "granted"}, {"source": "none"}, True, None]
+)
+def test_consent_that_was_given_or_not_asked_for_changes_nothing(post, consent):
+    assert post({"consent": consent, "events": [page_view()]}).status == 202
 
 
 @pytest.mark.parametrize("value", ["0", "unspecified", "null", ""])

@@ -71,6 +71,7 @@ REFUSED = {
     "a card number for a session id": ({"session_id": "4111111111111111"}, "session_id_invalid"),
     "a visitor id that is a number": ({"visitor_id": 12345678}, "visitor_id_invalid"),
     "an event id that is no UUID": ({"event_id": MARKER}, "event_id_invalid"),
+    "an event id that many would share": ({"event_id": "00000000-0000-0000-0000-000000000000"}, "event_id_invalid"),
     "an event type in capitals": ({"event_type": MARKER}, "event_type_invalid"),
     "an event type that is a list": ({"event_type": [MARKER]}, "event_type_invalid"),
     "a URL that is an object": ({"url": {"href": MARKER}}, "url_invalid"),
