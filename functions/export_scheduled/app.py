@@ -8,6 +8,7 @@ from pydantic import SecretStr
 
 from httpapi import Api, Response, answer
 from storage import database, ledger, settings
+from storage.errors import ExportRunning
 from storage.export import run as export
 
 api = Api("export-scheduled")
@@ -18,9 +19,12 @@ LEAST_MILLISECONDS = 120_000
 
 @api.schedule
 def export_scheduled(event: dict[str, Any], context: Any) -> dict[str, Any]:
-    """Deliver everything that is due."""
+    """Deliver everything that is due, unless somebody is at it already."""
     del event
-    outcome = export.run(settings.current(), has_time=_clock(context))
+    try:
+        outcome = export.run(settings.current(), has_time=_clock(context))
+    except ExportRunning:
+        return {"running": True}
     api.logger.info("export_run", **_outcome(outcome))
     return _outcome(outcome)
 

@@ -54,6 +54,13 @@ def test_count_and_recent_show_what_was_stored_newest_first(post, call):
     assert [event["site_id"] for event in of_one_site] == ["b.example"]
 
 
+def test_an_event_that_was_stored_by_hand_with_a_number_beyond_ours_is_shown(call, connection):
+    connection.execute(
+        "INSERT INTO events_log (event_type, timestamp, raw_event_data) VALUES ('custom', now(), '{\"n\": 1e400}')"
+    )
+    assert call(collect.app.handler, "GET", "/events/recent").status == 200
+
+
 def test_a_site_id_that_no_database_takes_is_named(call, database_url):
     answer = call(collect.app.handler, "GET", "/events/recent?site_id=%00")
     assert (answer.status, answer.json["error"]["code"]) == (400, "site_id_invalid")

@@ -57,6 +57,11 @@ def test_a_run_while_another_is_under_way_is_refused(call, database_url, buckets
     assert (answer.status, answer.json["error"]["code"]) == (409, "export_running")
 
 
+def test_a_schedule_that_comes_while_another_run_is_under_way_is_no_failure(database_url, buckets):
+    with database.connect(database_url) as other, ledger.claim(other):
+        assert export_scheduled.app.handler(SCHEDULED, None) == {"running": True}
+
+
 def test_status_shows_backlog_states_and_batches(post, call, buckets):
     post({"event_type": "custom", "url": "https://a.example/"})
     call(export_scheduled.app.handler, "POST", "/export/run")

@@ -12,7 +12,7 @@ import pytest
 
 from storage import database, events, ledger, settings
 from storage.errors import ExportRunning, SettingsInvalid
-from storage.export import run
+from storage.export import encode, run
 
 
 def export(**options):
@@ -74,6 +74,18 @@ def test_batches_end_with_the_hour_and_with_the_number_of_rows(connection, bucke
         ["date=2026-11-24", "hour=00"],
     ]
     assert not [key for key in found.keys if set(key) & set(":+ ")]
+
+
+def test_every_batch_holds_one_hour_even_where_ids_and_times_cross(connection, buckets, delivered, many):
+    for arrived in ("10:59:59.8", "11:00:00.1", "10:59:59.9", "11:10:00"):
+        many(1, f"2026-11-23 {arrived}+00")
+    export()
+
+    hours = [
+        (manifest["window"]["start"][:13], manifest["window"]["end"][:13], manifest["objects"][0]["key"].split("/")[3])
+        for manifest in sorted(delivered("client").manifests, key=lambda item: item["first_id"])
+    ]
+    assert hours == [(f"2026-11-23T{hour}", f"2026-11-23T{hour}", f"hour={hour}") for hour in ("10", "11", "10", "11")]
 
 
 def test_batches_follow_one_another_without_a_gap_and_nothing_is_planned_twice(connection, buckets, delivered, many):
@@ -138,6 +150,44 @@ def test_a_bucket_that_is_missing_holds_up_neither_the_other_nor_the_events_afte
     assert len(delivered("backup").rows["parquet"]) == 20
     assert len(delivered("client").rows["parquet"]) == 20
     assert connection.execute("SELECT count(exported_at) FROM events_log").fetchone() == (20,)
+
+
+def test_a_batch_that_cannot_be_encoded_holds_up_no_other(connection, buckets, delivered, many, environ, monkeypatch):
+    environ["EXPORT_BATCH_ROWS"] = 10
+    many(30)
+    real = encode._write
+
+    def full_disk_for_the_second(batches, files):
+        rows = list(batches)
+        if rows[0].column("id")[0].as_py() in range(11, 21):
+            raise OSError(28, "No space left on device")
+        return real(rows, files)
+
+    with monkeypatch.context() as disk:
+        disk.setattr(encode, "_write", full_disk_for_the_second)
+        outcome = export()
+
+    assert len(outcome.delivered) == 2
+    [(batch_id, reason)] = outcome.failures.items()
+    assert batch_id.endswith("000000000020")
+    assert "No space left on device" in reason
+    [kept] = ledger.undelivered(connection)
+    assert kept.pending == ["client", "backup"]
+    assert ledger.recent_batches(connection, 3)[1]["deliveries"][0]["attempts"] == 1
+
+    assert export().failures == {}
+    assert len(delivered("backup").rows["parquet"]) == 30
+
+
+def test_a_destination_that_is_not_set_any_more_stays_pending_and_fails_no_run(connection, buckets, many, environ):
+    many(10)
+    with database.connect(settings.current().require_database()) as planner, ledger.claim(planner):
+        ledger.plan(planner, ["client", "backup"], ["parquet"], 100)
+    environ["BACKUP_S3_BUCKET"] = ""
+
+    assert export().failures == {}
+
+    assert [batch.pending for batch in ledger.undelivered(connection)] == [["backup"]]
 
 
 def test_an_endpoint_that_does_not_answer_is_told_apart(connection, buckets, many, environ):

@@ -57,6 +57,8 @@ def test_several_formats_can_be_asked_for(environ):
         ("EXPORT_FORMAT", "jsn"),
         ("EXPORT_FORMAT", ","),
         ("EXPORT_SCHEDULE", "now and then"),
+        ("CLIENT_S3_ENDPOINT_URL", "localhost:4566"),
+        ("AWS_ENDPOINT_URL_S3", "ftp://s3.example.com"),
         ("EXPORT_BATCH_ROWS", "0"),
         ("EXPORT_BATCH_ROWS", "many"),
         ("CLIENT_S3_BUCKET", "No Bucket"),

@@ -7,6 +7,7 @@ StorageError
 ├── WritersBusy           a writer holds its transaction open; what it writes is not settled yet
 ├── ExportRunning         another process holds the export
 ├── DeliveryFailed        one destination refused a batch; it stays in the ledger
+├── BatchUnreadable       a batch cannot be encoded; it stays in the ledger, the others go on
 └── ErasureUnknown        no erasure has this id
 """
 
@@ -39,6 +40,10 @@ class ExportRunning(StorageError):
 
 class DeliveryFailed(StorageError):
     """One destination refused a batch; the ledger keeps it and the next run tries again."""
+
+
+class BatchUnreadable(StorageError):
+    """A batch cannot be encoded; the ledger keeps it with the reason, and the others go on."""
 
 
 class ErasureUnknown(StorageError):

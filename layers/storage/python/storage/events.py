@@ -96,11 +96,11 @@ def count(connection: Connection) -> int:
 def recent(connection: Connection, limit: int, site_id: str | None = None) -> list[dict[str, Any]]:
     """The last *limit* events, newest first, as rows of `events_log`."""
     with connection.cursor(row_factory=dict_row) as cursor:
-        return cursor.execute(
+        rows = cursor.execute(
             """
             /* events.recent */
             SELECT id, event_id, event_type, session_id, visitor_id, site_id, timestamp, url, path, user_agent,
-                   host(ip_address) AS ip_address, raw_event_data, created_at, exported_at
+                   host(ip_address) AS ip_address, raw_event_data::text AS raw_event_data, created_at, exported_at
               FROM events_log
              WHERE %(site_id)s::text IS NULL OR site_id = %(site_id)s
              ORDER BY id DESC
@@ -108,6 +108,8 @@ def recent(connection: Connection, limit: int, site_id: str | None = None) -> li
             """,
             {"site_id": site_id, "limit": limit},
         ).fetchall()
+    # As it is written: a number that PostgreSQL holds may fit no number of ours.
+    return [{**row, "raw_event_data": orjson.Fragment(row["raw_event_data"])} for row in rows]
 
 
 def settled_mark(connection: Connection) -> int:

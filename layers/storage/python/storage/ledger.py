@@ -78,7 +78,7 @@ def _plan_one(
                             AND id <= least(%(mark)s, coalesce(
                                 (SELECT id - 1 FROM events
                                   WHERE id > (SELECT id FROM last) AND id <= %(mark)s
-                                    AND created_at >= (SELECT hour FROM first) + interval '1 hour'
+                                    AND date_trunc('hour', created_at, 'UTC') <> (SELECT hour FROM first)
                                   ORDER BY id LIMIT 1), %(mark)s))
                           ORDER BY id LIMIT %(max_rows)s),
                  batch AS (SELECT (SELECT id FROM last) AS from_id, max(id) AS to_id,
@@ -129,7 +129,7 @@ def written(
         """
         /* ledger.written */
         UPDATE export_deliveries
-           SET state = 'written', written_at = now(), attempted_at = now(), attempts = attempts + 1,
+           SET state = 'written', written_at = now(), attempted_at = now(),
                bucket = %(bucket)s, objects = %(objects)s, rows = %(rows)s, bytes = %(bytes)s
          WHERE batch_id = %(batch_id)s AND destination = %(destination)s
         """,
@@ -151,7 +151,8 @@ def delivered(connection: Connection, batch_id: str, destination: str, manifest_
             """
             /* ledger.delivered */
             UPDATE export_deliveries
-               SET state = 'delivered', delivered_at = now(), manifest_key = %s, last_error = NULL
+               SET state = 'delivered', delivered_at = now(), attempts = attempts + 1, manifest_key = %s,
+                   last_error = NULL
              WHERE batch_id = %s AND destination = %s
             """,
             (manifest_key, batch_id, destination),

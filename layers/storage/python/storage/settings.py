@@ -104,6 +104,13 @@ class Settings(BaseSettings):
             raise ValueError("is not an object key prefix (letters, digits and ! _ . * ' ( ) - between slashes)")
         return value
 
+    @field_validator("client_s3_endpoint_url", "backup_s3_endpoint_url", "aws_endpoint_url_s3")
+    @classmethod
+    def _endpoint(cls, value: str | None) -> str | None:
+        if value is not None and not re.fullmatch(r"https?://[^\s/?#]+/?", value):
+            raise ValueError("is not a URL such as https://s3.example.com")
+        return value
+
     @field_validator("export_schedule")
     @classmethod
     def _schedule(cls, value: str) -> str:

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from storage import ledger, objects
 from storage.database import Connection
-from storage.errors import DeliveryFailed
+from storage.errors import BatchUnreadable, DeliveryFailed
 from storage.export import manifest
 from storage.export.encode import Contents, Encoded, encode
 from storage.export.read import record_batches
 from storage.ledger import Batch
-from storage.settings import Destination, DestinationName
+from storage.settings import Destination
 
 CONTENT_TYPES = {
     "json": "application/gzip",
@@ -23,27 +23,28 @@ CONTENT_TYPES = {
 
 
 def deliver(connection: Connection, url: str, batch: Batch, destinations: Sequence[Destination]) -> dict[str, str]:
-    """Bring *batch* to every destination that lacks it, and say per destination what went wrong.
+    """Bring *batch* to every one of *destinations*, and say per destination what went wrong.
 
     Each destination goes its own way: what one refuses, the other still gets. Everything is written under keys that
     the plan fixed, so whatever dies on the way, doing it again ends in the same objects.
+
+    Raises:
+        BatchUnreadable: the batch fits no file; no destination got it, and the ledger says so of each.
     """
     failures: dict[str, str] = {}
-    by_name = {destination.name: destination for destination in destinations}
-    with encode(record_batches(url, batch.from_id, batch.to_id), batch.formats) as (encoded, contents):
-        for name in batch.pending:
-            try:
-                _deliver_to(connection, batch, _configured(by_name, name), encoded, contents)
-            except DeliveryFailed as error:
-                ledger.failed(connection, batch.batch_id, name, str(error))
-                failures[name] = str(error)
+    try:
+        with encode(record_batches(url, batch.from_id, batch.to_id), batch.formats) as (encoded, contents):
+            for destination in destinations:
+                try:
+                    _deliver_to(connection, batch, destination, encoded, contents)
+                except DeliveryFailed as error:
+                    ledger.failed(connection, batch.batch_id, destination.name, str(error))
+                    failures[destination.name] = str(error)
+    except BatchUnreadable as error:
+        for destination in destinations:
+            ledger.failed(connection, batch.batch_id, destination.name, str(error))
+        raise
     return failures
-
-
-def _configured(destinations: Mapping[DestinationName, Destination], name: DestinationName) -> Destination:
-    if name not in destinations:
-        raise DeliveryFailed(f"{name.upper()}_S3_BUCKET is not set, but this batch was planned for it")
-    return destinations[name]
 
 
 def _deliver_to(

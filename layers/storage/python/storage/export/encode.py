@@ -6,7 +6,7 @@ import datetime as dt
 import hashlib
 import tempfile
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import IO, Protocol
@@ -14,6 +14,7 @@ from typing import IO, Protocol
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from storage.errors import BatchUnreadable
 from storage.export.delimited import CsvWriter
 from storage.export.jsonl import JsonLinesWriter
 from storage.export.parquet import ParquetWriter
@@ -84,18 +85,29 @@ def encode(batches: Iterable[pa.RecordBatch], formats: Iterable[Format]) -> Iter
     """Write *batches* in every one of *formats*, for as long as the block runs.
 
     The files have no name: whatever ends the process, the disk space comes back.
+
+    Raises:
+        BatchUnreadable: the disk is full, or a value fits no format.
     """
-    contents = Contents()
     with ExitStack() as stack:
-        files = {name: stack.enter_context(tempfile.TemporaryFile()) for name in formats}
-        writers = {name: WRITERS[name](file) for name, file in files.items()}
-        for batch in batches:
-            contents.add(batch)
-            for writer in writers.values():
-                writer.write(batch)
+        try:
+            files = {name: stack.enter_context(tempfile.TemporaryFile()) for name in formats}
+            encoded = _write(batches, files)
+        except (OSError, ValueError, OverflowError, pa.ArrowException) as error:
+            raise BatchUnreadable(f"the batch cannot be encoded: {' '.join(str(error).split())}") from error
+        yield encoded
+
+
+def _write(batches: Iterable[pa.RecordBatch], files: Mapping[Format, IO[bytes]]) -> tuple[list[Encoded], Contents]:
+    contents = Contents()
+    writers = {name: WRITERS[name](file) for name, file in files.items()}
+    for batch in batches:
+        contents.add(batch)
         for writer in writers.values():
-            writer.close()
-        yield [_seal(name, writers[name].extension, file) for name, file in files.items()], contents
+            writer.write(batch)
+    for writer in writers.values():
+        writer.close()
+    return [_seal(name, writers[name].extension, file) for name, file in files.items()], contents
 
 
 def _seal(name: Format, extension: str, file: IO[bytes]) -> Encoded:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from storage import database, ledger, objects
+from storage.errors import BatchUnreadable
 from storage.export.deliver import deliver
 from storage.ledger import Batch
 from storage.settings import Settings
@@ -13,7 +14,10 @@ from storage.settings import Settings
 
 @dataclass(slots=True)
 class Outcome:
-    """What a run did: how many batches it planned, which it delivered, and what each destination refused."""
+    """What a run did: how many batches it planned, which it delivered, and what went wrong.
+
+    `failures` has the reason by destination that refused, or by batch that could not be encoded.
+    """
 
     planned: int = 0
     delivered: list[str] = field(default_factory=list)
@@ -52,12 +56,21 @@ def run(settings: Settings, has_time: Callable[[], bool] = lambda: True) -> Outc
 
 
 def _deliver(connection: database.Connection, url: str, batch: Batch, settings: Settings, outcome: Outcome) -> None:
-    wanted = [name for name in batch.pending if name not in outcome.failures]
-    if not wanted:
+    # A destination that was planned for and is not set any more stays pending; it is nobody's failure.
+    asked = [
+        destination
+        for destination in settings.destinations()
+        if destination.name in batch.pending and destination.name not in outcome.failures
+    ]
+    if not asked:
         return
-    failures = deliver(connection, url, replace(batch, pending=wanted), settings.destinations())
+    try:
+        failures = deliver(connection, url, batch, asked)
+    except BatchUnreadable as error:
+        outcome.failures[batch.batch_id] = str(error)
+        return
     outcome.failures |= failures
-    if not failures and wanted == batch.pending:
+    if not failures and len(asked) == len(batch.pending):
         outcome.delivered.append(batch.batch_id)
 
 

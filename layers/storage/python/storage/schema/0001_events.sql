@@ -6,7 +6,7 @@ CREATE TABLE events (
     session_id     varchar(100),
     visitor_id     varchar(100),
     site_id        varchar(253),
-    timestamp      timestamptz  NOT NULL CONSTRAINT events_timestamp_check CHECK (isfinite(timestamp)),
+    timestamp      timestamptz  NOT NULL CONSTRAINT events_timestamp_check CHECK (timestamp >= '2000-01-01 00:00:00+00' AND timestamp < '9999-01-01 00:00:00+00'),
     url            text,
     path           varchar(500),
     user_agent     text,
