@@ -13,7 +13,7 @@ from storage.errors import DatabaseUnavailable
 
 api = Api("collect")
 
-# Any site may send beacons, and none may read anything with the visitor's credentials: the pixel sends none.
+# Any site may send beacons. Without credentials: we set no cookie, and read none that a browser adds to a beacon.
 CORS = {"Access-Control-Allow-Origin": "*"}
 PREFLIGHT = {
     **CORS,

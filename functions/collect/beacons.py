@@ -5,6 +5,8 @@ from __future__ import annotations
 import base64
 import binascii
 import ipaddress
+import json
+import re
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -21,6 +23,9 @@ CONTENT_TYPES = (*JSON_TYPES, FORM_TYPE)
 SIGNALS = {"dnt": "dnt", "sec-gpc": "gpc"}
 SIGNAL_IS_SET = frozenset({"1", "yes", "true"})
 
+
+HALF_A_PAIR = re.compile(rb"\\u[dD][89a-fA-F]")
+LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 
 # Browsers and libraries write one; each costs a copy of what follows it.
 MOST_GZIP_MEMBERS = 16
@@ -99,15 +104,26 @@ def read(beacon: Beacon, max_bytes: int) -> dict[str, Any]:
         raise Unreadable(415, "unsupported_media_type", "send application/json or text/plain, not a form")
     if not body:
         raise Unreadable(400, "empty_body", "the body is empty; send an event, or an object with `events`")
-    try:
-        document = orjson.loads(body)
-    except orjson.JSONDecodeError:
-        raise Unreadable(
-            400, "invalid_json", "the body is not UTF-8 JSON (RFC 8259), or it is nested too deep"
-        ) from None
+    document = _parse(body)
     if not isinstance(document, dict):
         raise Unreadable(400, "not_an_object", "send one JSON object: an event, or an envelope with `events`")
     return document
+
+
+def _parse(body: bytes) -> Any:
+    try:
+        try:
+            return orjson.loads(body)
+        except orjson.JSONDecodeError:
+            if not HALF_A_PAIR.search(body):
+                raise
+        # Half of a surrogate pair is what a text leaves that was cut in the middle of a character; it costs that
+        # character, not the batch.
+        whole = LONE_SURROGATE.sub("\ufffd", json.dumps(json.loads(body), ensure_ascii=False))
+        return orjson.loads(whole)
+    except (ValueError, RecursionError):
+        message = "the body is not UTF-8 JSON (RFC 8259), or it is nested too deep"
+        raise Unreadable(400, "invalid_json", message) from None
 
 
 def _unzip(body: bytes, encoding: str, max_bytes: int) -> bytes:

@@ -32,8 +32,14 @@ def of(settings: Settings) -> dict[str, str]:
         "ExportFormat": ",".join(settings.export_format),
         "ExportSchedule": settings.schedule_expression,
         "ExportBatchRows": str(settings.export_batch_rows),
+        **_limits(settings),
         **buckets,
     }
+
+
+def _limits(settings: Settings) -> dict[str, str]:
+    names = [name for name in Settings.model_fields if name.startswith("collect_")]
+    return {"".join(part.capitalize() for part in name.split("_")): str(getattr(settings, name)) for name in names}
 
 
 def _plain(value: str | SecretStr | None) -> str:

@@ -1,4 +1,5 @@
 import type { Data } from "./outbox";
+import { cut } from "./text";
 
 /** What can be meant by a click; inside it a click means the same. */
 const TARGETS = "a,button,input,select,textarea,label,summary,[role=button],[onclick]";
@@ -13,8 +14,8 @@ export function click(clicked: Element): Data {
   const id = element.getAttribute("id");
   if (id) data["id"] = id;
   if (!element.matches(EDITABLE) && !element.querySelector(EDITABLE)) {
-    const text = element.textContent.replace(/\s+/g, " ").trim().slice(0, TEXT_CHARACTERS);
-    if (text) data["text"] = text;
+    const text = element.textContent.replace(/\s+/g, " ").trim();
+    if (text) data["text"] = cut(text, TEXT_CHARACTERS);
   }
   const href = element.closest("a")?.getAttribute("href");
   if (href) data["href"] = address(href);

@@ -1,4 +1,5 @@
 import { sessionId, visitorId } from "./session";
+import { cut } from "./text";
 import { uuid } from "./uuid";
 
 /** What an event is about, in any shape that JSON takes. */
@@ -22,6 +23,9 @@ const GATHER_MS = 400;
 const MOST_EVENTS = 50;
 /** All requests that outlive their page share 64 KiB in the browser; one of ours takes at most this much of it. */
 const MOST_BYTES = 48_000;
+/** The server keeps no more of them either. */
+const URL_CHARACTERS = 4000;
+const TITLE_CHARACTERS = 500;
 /** What is not delivered is kept in memory, the oldest going first when it becomes too much. */
 const MOST_WAITING = 500;
 const FIRST_RETRY_MS = 1000;
@@ -34,6 +38,8 @@ export class Outbox {
   private sending = false;
   private retryMs = 0;
   private seq = 0;
+  /** Events that the browser took at an exit; whether they arrived, nobody says. */
+  private readonly beaconed = new Set<string>();
   private pageViewId = "";
   private readonly visitorId = visitorId();
 
@@ -52,9 +58,9 @@ export class Outbox {
       event_type: type,
       timestamp: new Date(now).toISOString(),
       session_id: sessionId(now),
-      url: location.href,
-      referrer: document.referrer,
-      title: document.title,
+      url: cut(location.href, URL_CHARACTERS),
+      referrer: cut(document.referrer, URL_CHARACTERS),
+      title: cut(document.title, TITLE_CHARACTERS),
       page_view_id: this.pageViewId,
       seq: this.seq++,
       data,
@@ -65,12 +71,20 @@ export class Outbox {
 
   /** Send what is waiting, in a way that the browser finishes when the page is gone. */
   flushAtExit(): void {
-    while (this.waiting.length) {
-      const batch = this.take();
-      // False: the browser's budget is used up. What was sent before is safe; the rest stays for a return.
+    let rest = this.waiting.filter((event) => !this.beaconed.has(event.event_id));
+    while (rest.length) {
+      const batch = take(rest);
+      // False: the browser's budget is used up; the rest stays for a return.
       if (!navigator.sendBeacon(this.endpoint, this.body(batch))) return;
-      this.waiting = this.waiting.slice(batch.length);
+      for (const event of batch) this.beaconed.add(event.event_id);
+      rest = rest.slice(batch.length);
     }
+  }
+
+  /** The page is back: send once more what an exit sent, for a beacon has no answer. What arrived counts once. */
+  comeBack(): void {
+    this.beaconed.clear();
+    if (this.waiting.length) this.schedule(GATHER_MS);
   }
 
   private schedule(ms: number): void {
@@ -83,7 +97,7 @@ export class Outbox {
 
   private async send(): Promise<void> {
     if (this.sending || !this.waiting.length) return;
-    const batch = this.take();
+    const batch = take(this.waiting);
     this.sending = true;
     this.retryMs = await this.post(batch);
     this.sending = false;
@@ -100,10 +114,12 @@ export class Outbox {
     const next = Math.min(LONGEST_RETRY_MS, this.retryMs * 2 || FIRST_RETRY_MS) * (0.5 + Math.random() / 2);
     try {
       // A string is sent as text/plain, which no browser asks permission for first.
+      const body = this.body(batch);
       const answer = await fetch(this.endpoint, {
         method: "POST",
-        body: this.body(batch),
-        keepalive: true,
+        body,
+        // Beyond the budget the browser would refuse it, now and for ever.
+        keepalive: bytes(body) <= MOST_BYTES,
         credentials: "omit",
       });
       const later = answer.status === 429 || answer.status >= 500;
@@ -111,18 +127,6 @@ export class Outbox {
     } catch {
       return next;
     }
-  }
-
-  private take(): Event[] {
-    let bytes = 0;
-    const batch: Event[] = [];
-    for (const event of this.waiting.slice(0, MOST_EVENTS)) {
-      // Three bytes is the most that a UTF-16 unit becomes; most take one.
-      bytes += JSON.stringify(event).length * 1.2 + 2;
-      if (batch.length && bytes > MOST_BYTES) break;
-      batch.push(event);
-    }
-    return batch;
   }
 
   private body(events: Event[]): string {
@@ -133,4 +137,20 @@ export class Outbox {
       events,
     });
   }
+}
+
+/** The first of the events, as many as travel together; at least one. */
+function take(events: Event[]): Event[] {
+  let size = 500; // the envelope
+  const batch: Event[] = [];
+  for (const event of events.slice(0, MOST_EVENTS)) {
+    size += bytes(JSON.stringify(event)) + 1;
+    if (batch.length && size > MOST_BYTES) break;
+    batch.push(event);
+  }
+  return batch;
+}
+
+function bytes(text: string): number {
+  return new TextEncoder().encode(text).length;
 }

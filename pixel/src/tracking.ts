@@ -23,6 +23,10 @@ function start(): void {
   addEventListener("pagehide", safely(() => { outbox.flushAtExit(); }));
   document.addEventListener("visibilitychange", safely(() => {
     if (document.visibilityState === "hidden") outbox.flushAtExit();
+    else outbox.comeBack();
+  }));
+  addEventListener("pageshow", safely((event: PageTransitionEvent) => {
+    if (event.persisted) outbox.comeBack();
   }));
 }
 

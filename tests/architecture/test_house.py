@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from emulator import intrinsics
+from cli import parameters
+from emulator import intrinsics, template
+from storage import settings
 from storage.settings import Settings
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -73,6 +75,24 @@ def test_every_setting_is_documented_and_no_other():
         "EVOTHESIS_CONFIG",
         "PG_BIN",
     }
+
+
+def test_every_setting_reaches_a_function_under_its_name():
+    given = template.load(ROOT / "sam-template.yaml", {"DatabaseUrl": "-", "AdminToken": "-"}).functions.values()
+    variables = {name for function in given for name in function.environment}
+    # The endpoint that stands for both is resolved into each bucket's own.
+    assert {name.upper() for name in Settings.model_fields} - {"AWS_ENDPOINT_URL_S3"} <= variables
+
+
+def test_what_the_runner_is_set_to_reaches_the_functions(environ):
+    environ["COLLECT_MAX_EVENTS"] = 5
+    environ["EXPORT_FORMAT"] = "csv"
+    environ["CLIENT_S3_BUCKET"] = "a-bucket"
+    given = parameters.of(settings.load()) | {"DatabaseUrl": "-"}
+    functions = template.load(ROOT / "sam-template.yaml", given).functions
+    assert functions["Collect"].environment["COLLECT_MAX_EVENTS"] == "5"
+    assert functions["ExportScheduled"].environment["EXPORT_FORMAT"] == "csv"
+    assert functions["ExportScheduled"].environment["CLIENT_S3_BUCKET"] == "a-bucket"
 
 
 def test_every_route_is_documented():

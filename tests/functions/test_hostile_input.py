@@ -34,7 +34,7 @@ UNREADABLE = {
     "-Infinity": (b'{"event_type":"a","v":-Infinity}', 400, "invalid_json"),
     "a number beyond every float": (b'{"event_type":"a","v":1e131071}', 400, "invalid_json"),
     "bytes that are not UTF-8": (b'{"event_type":"a","v":"\xff\xfe"}', 400, "invalid_json"),
-    "half a surrogate pair": (b'{"event_type":"a","v":"\\ud800"}', 400, "invalid_json"),
+    "half a surrogate pair and NaN": (b'{"event_type":"a","v":"\\ud800","n":NaN}', 400, "invalid_json"),
     "a byte order mark": (b'\xef\xbb\xbf{"event_type":"a"}', 400, "invalid_json"),
     "two documents": (b'{"event_type":"a"}{"event_type":"b"}', 400, "invalid_json"),
     "events that are no list": (b'{"events":{"event_type":"a"}}', 400, "events_not_a_list"),
@@ -92,6 +92,15 @@ def test_an_event_that_cannot_be_kept_is_refused_by_name_without_an_echo(post, r
     assert MARKER not in beside.text + alone.text
     assert [row["reason"] for row in rows("SELECT reason FROM rejected_events")] == [reason, reason]
     assert rows("SELECT count(*) FROM events") == [{"count": 2}]
+
+
+def test_half_a_surrogate_pair_costs_its_character_and_no_event(post, rows):
+    events = [good(), good(title="cut \ud83d"), good(title="whole \U0001f680")]
+
+    assert post({"events": events}).json["accepted"] == 3
+
+    titles = rows("SELECT raw_event_data->>'title' AS title FROM events ORDER BY 1")
+    assert [row["title"] for row in titles] == ["cut \ufffd", "whole \U0001f680", None]
 
 
 def test_99_good_events_survive_one_with_a_nul_character(post, rows):

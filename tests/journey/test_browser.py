@@ -159,6 +159,11 @@ def test_the_pixel_is_heard_again_after_the_collector_was_away(platform, page, s
     assert len(refusals) == 2
 
 
+def test_another_origin_may_read_when_to_try_again(platform):
+    answer = httpx.post(f"{platform.url}/collect", json={}, headers={"origin": "https://shop.example"})
+    assert answer.headers["access-control-expose-headers"] == "retry-after"
+
+
 def test_a_page_that_includes_the_script_twice_is_counted_once(platform, page, stored):
     page.goto(platform.url)
     page.add_script_tag(url=f"{platform.url}/js/tracking.js")

@@ -29,14 +29,15 @@ class DyingBody:
 
     def __init__(self, file):
         self.file = file
-        self.size = os.fstat(file.fileno()).st_size
-        self.left = int(self.size * 1.5)
+        self.left = int(os.fstat(file.fileno()).st_size * 1.5)
 
     def read(self, size=-1):
-        self.left -= self.size if size < 0 else size
+        data = self.file.read(size)
+        self.left -= len(data)
         if self.left <= 0:
+            # What was read the second time before this went to the socket.
             die()
-        return self.file.read(size)
+        return data
 
     def __getattr__(self, name):
         return getattr(self.file, name)
