@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import logging
 import os
 import signal
 import sys
@@ -16,8 +15,6 @@ from emulator import intrinsics
 from emulator.runtime_api import Invocation, Result, RuntimeApi
 from emulator.template import Function
 from services.child import die_with_parent
-
-logger = logging.getLogger("emulator")
 
 INIT_SECONDS = 10
 SHUTDOWN_SECONDS = 2
@@ -121,6 +118,8 @@ class Environment:
             self._kill()
         if self._watch:
             await self._watch
+        if self._server:
+            self._server.close()
 
     def _kill(self) -> None:
         """Kill the process and whatever it started: all of its session."""

@@ -12,4 +12,4 @@ class TemplateInvalid(EmulatorError):
 
 
 class Throttled(EmulatorError):
-    """Every environment of a function is busy and its queue is full; nothing was invoked."""
+    """No environment of a function is to be had: all are busy and too many wait, or none can start; nothing ran."""

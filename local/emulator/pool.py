@@ -31,6 +31,7 @@ class Pool:
         self._waiting: deque[asyncio.Future[None]] = deque()
         self._releases: set[asyncio.Task[None]] = set()
         self._releasing = 0
+        self._stopping = False
 
     async def invoke(self, payload: bytes) -> Result:
         """Run the function on *payload*.
@@ -50,13 +51,19 @@ class Pool:
         return result
 
     async def stop(self) -> None:
-        """End every environment."""
+        """End every environment, and start no other for whoever still waits."""
+        self._stopping = True
+        for turn in self._waiting:
+            if not turn.done():
+                turn.set_result(None)
         await asyncio.gather(*(environment.stop() for environment in set(self._environments)))
 
     async def _acquire(self) -> Environment:
         if self._limit == 0 or len(self._waiting) >= LONGEST_QUEUE:
             raise Throttled(f"{self.function.name}: no environment is free")
         while True:
+            if self._stopping:
+                raise Throttled(f"{self.function.name}: the runtime is stopping")
             while self._idle:
                 # The one that was used last is the warmest.
                 environment = self._idle.pop()
@@ -79,8 +86,11 @@ class Pool:
         self._environments.add(environment)
         try:
             await environment.start()
-        except BaseException:
+        except BaseException as error:
+            await environment.stop()
             self._gone(environment)
+            if isinstance(error, OSError):
+                raise Throttled(f"{self.function.name}: no process can be started: {error}") from error
             raise
         return environment
 

@@ -50,7 +50,6 @@ class Invocation:
     deadline_ms: int
     result: asyncio.Future[Result]
     request_id: str = field(default_factory=lambda: str(uuid.uuid4()))
-    started: float = field(default_factory=time.monotonic)
 
 
 class RuntimeApi:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import datetime as dt
 import json
 import logging
@@ -18,6 +19,8 @@ logger = logging.getLogger("emulator")
 
 # https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-error-handling.html
 RETRY_SECONDS = (60, 120)
+# An invocation that is cut off is done again by the next run; this long it need not be.
+STOP_SECONDS = 25
 
 
 class Scheduler:
@@ -26,28 +29,27 @@ class Scheduler:
     def __init__(self, schedules: Sequence[Schedule], pools: Mapping[str, Pool]) -> None:
         self._schedules = schedules
         self._pools = pools
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._followers: set[asyncio.Task[None]] = set()
+        self._invocations: set[asyncio.Task[None]] = set()
+        self._stopping = asyncio.Event()
 
     def start(self) -> None:
         """Begin; nothing fires before its first due time."""
         for schedule in self._schedules:
-            self._spawn(self._follow(schedule))
+            _spawn(self._follow(schedule), self._followers)
 
     async def stop(self) -> None:
-        """Fire nothing more, and let go of retries that wait."""
-        for task in self._tasks:
+        """Fire nothing more, let go of retries that wait, and give what is under way a while to end."""
+        self._stopping.set()
+        for task in self._followers:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._invocations:
+            await asyncio.wait(self._invocations, timeout=STOP_SECONDS)
 
     def fire(self, schedule: Schedule, due: dt.datetime) -> None:
         """Invoke the function of *schedule* as if it were due."""
         payload = schedule.input.encode() if schedule.input else scheduled_event(schedule, due)
-        self._spawn(self._invoke(schedule, payload))
-
-    def _spawn(self, work: Coroutine[None, None, None]) -> None:
-        task = asyncio.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        _spawn(self._invoke(schedule, payload), self._invocations)
 
     async def _follow(self, schedule: Schedule) -> None:
         due = schedule.expression(_now())
@@ -65,12 +67,26 @@ class Scheduler:
                 result = await self._pools[schedule.function].invoke(payload)
                 if not result.error_type:
                     return
-            except Throttled:
-                pass
+            except Throttled as error:
+                logger.warning("%s was not invoked: %s", schedule.name, error)
             if pause is None:
                 logger.error("%s failed three times and waits for its next schedule", schedule.name)
-            else:
-                await asyncio.sleep(pause)
+                return
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._stopping.wait(), pause)
+                return
+
+
+def _spawn(work: Coroutine[None, None, None], tasks: set[asyncio.Task[None]]) -> None:
+    task = asyncio.create_task(work)
+    tasks.add(task)
+    task.add_done_callback(tasks.discard)
+    task.add_done_callback(_report)
+
+
+def _report(task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and task.exception():
+        logger.error("a schedule broke off", exc_info=task.exception())
 
 
 def scheduled_event(schedule: Schedule, due: dt.datetime) -> bytes:

@@ -12,9 +12,10 @@ import pytest
 
 from emulator import environment
 from emulator.errors import Throttled
+from emulator.runtime_api import Result
 
 
-def invoke(runtime, *payloads, keep=False):
+def invoke(runtime, *payloads):
     async def work():
         try:
             return [await runtime.invoke("F", json.dumps(payload).encode()) for payload in payloads]
@@ -192,6 +193,45 @@ def test_as_many_run_at_once_as_are_allowed_and_the_others_wait(start):
 def test_a_function_that_may_not_run_is_throttled(start):
     with pytest.raises(Throttled):
         invoke(start("def handler(event, context): pass", properties={"ReservedConcurrentExecutions": 0}), {})
+
+
+def test_whoever_waits_when_the_runtime_stops_is_throttled_and_starts_nothing(start):
+    runtime = start(
+        "import time\ndef handler(event, context): time.sleep(30)",
+        properties={"ReservedConcurrentExecutions": 1, "Timeout": 60},
+    )
+
+    async def work():
+        calls = [asyncio.create_task(runtime.invoke("F", b"{}")) for _ in range(4)]
+        await asyncio.sleep(0.5)
+        await runtime.stop()
+        return await asyncio.gather(*calls, return_exceptions=True)
+
+    results = asyncio.run(work())
+    assert [type(result) for result in results] == [Result, Throttled, Throttled, Throttled]
+    assert not [child for child in psutil.Process().children() if "awslambdaric" in " ".join(child.cmdline())]
+
+
+def test_a_process_that_cannot_be_started_costs_its_slot_for_no_longer_than_that(start, monkeypatch):
+    runtime = start("def handler(event, context): return 1", properties={"ReservedConcurrentExecutions": 1})
+    real = asyncio.create_subprocess_exec
+
+    async def work():
+        monkeypatch.setattr(asyncio, "create_subprocess_exec", _too_many_files)
+        for _ in range(3):
+            with pytest.raises(Throttled, match="Too many open files"):
+                await runtime.invoke("F", b"{}")
+        monkeypatch.setattr(asyncio, "create_subprocess_exec", real)
+        try:
+            return await runtime.invoke("F", b"{}")
+        finally:
+            await runtime.stop()
+
+    assert asyncio.run(work()).payload == b"1"
+
+
+async def _too_many_files(*arguments, **options):
+    raise OSError(24, "Too many open files")
 
 
 def test_stopping_leaves_no_process(start):
