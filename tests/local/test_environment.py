@@ -13,6 +13,7 @@ import pytest
 from emulator import environment
 from emulator.errors import Throttled
 from emulator.runtime_api import Result
+from services.child import wait_for
 
 
 def invoke(runtime, *payloads):
@@ -245,9 +246,14 @@ def test_stopping_leaves_no_process(start):
         ),
         {},
     )
-    for pid in json.loads(result.payload):
-        with contextlib.suppress(psutil.NoSuchProcess):
-            assert psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    assert wait_for(lambda: not any(_runs(pid) for pid in json.loads(result.payload)), 5)
+
+
+def _runs(pid: int) -> bool:
+    """Whether *pid* is a process that is not a zombie; SIGKILL takes a moment to be carried out."""
+    with contextlib.suppress(psutil.NoSuchProcess):
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    return False
 
 
 def test_layers_are_on_the_path_after_the_code(start, tmp_path):

@@ -3,24 +3,20 @@
 import json
 import re
 import signal
-import time
 
 import boto3
 import httpx
 import psutil
 import pytest
 
+from services.child import wait_for
+
 EVENT = {"event_type": "page_view", "url": "https://run.example/"}
 
 
 def gone(processes, seconds=30):
-    """Whether every process has ended; one that nobody has reaped yet has."""
-    deadline = time.monotonic() + seconds
-    while alive := [process for process in processes if _lives(process)]:
-        if time.monotonic() > deadline:
-            return alive
-        time.sleep(0.05)
-    return True
+    """Whether every process ends; one that nobody has reaped yet has."""
+    return wait_for(lambda: not any(_lives(process) for process in processes), seconds)
 
 
 def _lives(process):
@@ -49,7 +45,7 @@ def test_killed_without_mercy_it_leaves_no_process_and_the_next_start_has_every_
 
     first.process.send_signal(signal.SIGKILL)
     first.process.wait()
-    assert gone(children) is True
+    assert gone(children)
 
     second = run()
     assert count(second) == 1
@@ -76,7 +72,7 @@ def test_told_to_stop_it_ends_cleanly_with_all_its_children(run, how):
     running.process.send_signal(how)
 
     assert running.process.wait(30) == 0
-    assert gone(children, 1) is True
+    assert gone(children, 1)
 
 
 @pytest.mark.parametrize(("part", "name"), [("postgres", "PostgreSQL"), ("localstack_main", "LocalStack")])
@@ -87,7 +83,7 @@ def test_when_a_part_ends_by_itself_the_whole_stops_and_names_it(run, part, name
 
     assert running.process.wait(30) == 1
     assert f"evothesis: {name} ended with status -9" in running.log.read_text()
-    assert gone(children, 5) is True
+    assert gone(children, 5)
 
 
 def test_a_second_runner_of_the_same_data_is_refused(run):
