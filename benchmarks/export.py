@@ -15,6 +15,7 @@ import time
 from pathlib import Path
 
 import psutil
+import psycopg
 
 from services.localstack import LocalStack
 from services.postgres import Postgres
@@ -22,23 +23,25 @@ from storage import database, migrations, objects, settings
 
 ROOT = Path(__file__).resolve().parents[1]
 
+MOST_MEMORY = 300 * 1024**2  # A larger export must not need more: 1,000,000 rows or 1,000.
+
 FILL = """
     SELECT setseed(0.42);
     INSERT INTO events (event_type, session_id, visitor_id, site_id, timestamp, url, path, user_agent, ip_address, raw_event_data, created_at)
-    SELECT (ARRAY['page_view', 'click', 'scroll_depth', 'page_leave', 'form_submit'])[1 + (r * 5)::int % 5],
-           md5('s' || n / 12), md5('v' || (r * 60000)::int), 'shop-' || n % 37 || '.example.com',
+    SELECT (ARRAY['page_view', 'click', 'scroll_depth', 'page_leave', 'form_submit'])[1 + (r * 5)::int %% 5],
+           md5('s' || n / 12), md5('v' || (r * 60000)::int), 'shop-' || n %% 37 || '.example.com',
            now() - interval '20 minutes' + n * interval '1 millisecond',
-           'https://shop-' || n % 37 || '.example.com/products/' || (r * 9000)::int || '?utm_source=newsletter&variant=' || md5(n::text),
+           'https://shop-' || n %% 37 || '.example.com/products/' || (r * 9000)::int || '?utm_source=newsletter&variant=' || md5(n::text),
            '/products/' || (r * 9000)::int,
-           'Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/' || 100 + n % 40 || '.0.0.0 Safari/537.36',
-           ('203.0.' || n % 250 || '.0')::inet,
+           'Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/' || 100 + n %% 40 || '.0.0.0 Safari/537.36',
+           ('203.0.' || n %% 250 || '.0')::inet,
            jsonb_build_object(
                'event_type', 'page_view', 'visitor_id', md5('v' || (r * 60000)::int), 'session_id', md5('s' || n / 12),
                'title', 'Product ' || (r * 9000)::int || ' (naïve café)', 'referrer', 'https://search.example/?q=' || md5((r * 400)::int::text),
-               'page_view_id', gen_random_uuid(), 'seq', n % 40,
+               'page_view_id', gen_random_uuid(), 'seq', n %% 40,
                'data', jsonb_build_object('tag', 'button', 'text', 'Add ' || md5((n * 3)::text), 'x', (r * 1920)::int, 'ratio', r)),
            now()
-      FROM (SELECT n, random() AS r FROM generate_series(1, {rows}) n) drawn;
+      FROM (SELECT n, random() AS r FROM generate_series(1, %(rows)s) n) drawn;
     ANALYZE events;
 """
 
@@ -47,7 +50,7 @@ def fill(url: str, rows: int) -> int:
     """Store *rows* events and give the size of the table in bytes."""
     with database.connect(url) as connection:
         migrations.migrate(connection)
-        connection.execute(FILL.format(rows=rows).encode())
+        psycopg.ClientCursor(connection).execute(FILL, {"rows": rows})
         row = connection.execute("SELECT pg_relation_size('events')").fetchone()
         return int(row[0]) if row else 0
 
@@ -119,6 +122,8 @@ def measure(url: str, s3_url: str, rows: int, formats: str) -> None:
     print(
         f"export             {seconds:6.2f} s  {rows / seconds:10,.0f} rows/s  {copy / seconds:.2f} of COPY  peak {peak / 1024**2:,.0f} MB"
     )
+    if peak > MOST_MEMORY:
+        raise SystemExit(f"the export needed more than {MOST_MEMORY / 1024**2:,.0f} MB")
 
 
 if __name__ == "__main__":

@@ -239,7 +239,7 @@ def test_without_a_database_nothing_is_acknowledged_and_the_sender_is_told_when_
 def test_a_connection_that_died_between_two_beacons_costs_nothing(post, rows, connection):
     post(page_view())
     connection.execute(
-        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
     )
 
     assert post(page_view()).status == 202

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from storage import database, events
-from storage.errors import WritersBusy
+from storage.errors import DatabaseUnavailable, SchemaTooNew, WritersBusy
 
 
 def test_the_same_ids_appended_by_many_at_once_in_any_order_count_once(database_url, event, connection):
@@ -145,3 +145,23 @@ def _wait_until_blocked(observer):
     )
     while observer.execute(query).fetchone() == (0,):
         assert time.monotonic() < deadline
+
+
+def test_work_whose_commit_is_unknown_is_not_done_again(database_url):
+    done = []
+
+    def work(connection):
+        done.append(connection.info.backend_pid)
+        connection.execute("SELECT pg_terminate_backend(pg_backend_pid())")
+
+    with pytest.raises(DatabaseUnavailable):
+        database.run(database_url, work)
+    assert len(done) == 1
+    assert database.run(database_url, lambda connection: connection.info.backend_pid) != done[0]
+
+
+def test_a_database_of_a_newer_release_is_refused_each_time(database_url, connection):
+    connection.execute("INSERT INTO schema_migrations (version, name) VALUES (9999, 'later')")
+    for _ in range(2):
+        with pytest.raises(SchemaTooNew):
+            database.run(database_url, lambda connection: connection.execute("SELECT 1"))

@@ -15,6 +15,7 @@ from storage.errors import (
     DatabaseUnavailable,
     ErasureUnknown,
     ExportRunning,
+    SchemaTooNew,
     SettingsInvalid,
     StorageError,
     WritersBusy,
@@ -30,6 +31,7 @@ STORAGE_ERRORS: dict[type[StorageError], tuple[int, str, Headers]] = {
     ErasureUnknown: (404, "erasure_unknown", {}),
     ExportRunning: (409, "export_running", {"Retry-After": "30"}),
     WritersBusy: (503, "writers_busy", {"Retry-After": "5"}),
+    SchemaTooNew: (503, "schema_too_new", {"Retry-After": "60"}),
     SettingsInvalid: (500, "settings_invalid", {}),
 }
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import select
 from collections.abc import Callable
 from typing import Any, TypeVar
 
 import psycopg
+from psycopg.pq import TransactionStatus
 from psycopg.rows import TupleRow
 
 from storage import migrations
@@ -41,27 +43,25 @@ def connect(url: str, **options: Any) -> Connection:
 def run(url: str, work: Callable[[Connection], T]) -> T:
     """Do *work* on this process's connection, which is opened and its schema migrated on first use.
 
-    When the connection turns out to be dead (the server was restarted), *work* runs once more on a new one; so it
-    has to be idempotent, as every verb of this layer is.
+    *work* runs once at most: when the connection breaks under it, its transaction may have been committed or not, and
+    only the caller knows whether to do it again. A connection that the server closed while it lay idle (a restart)
+    is replaced before *work* begins.
 
     Raises:
-        DatabaseUnavailable: the server cannot be reached, also not by a new connection.
+        DatabaseUnavailable: the server cannot be reached, or went away before *work* was known to be committed.
     """
-    kept = _open.pop(url, None)
-    if kept is not None and not kept.closed:
-        try:
-            return _keep(url, kept, work)
-        except psycopg.OperationalError as error:
-            if not kept.broken and not _is_shutdown(error):
-                raise DatabaseUnavailable(f"PostgreSQL could not do it: {_reason(error)}") from error
-            kept.close()
-    connection = connect(url)
-    try:
-        migrations.migrate(connection)
-        return _keep(url, connection, work)
-    except psycopg.OperationalError as error:
+    connection = _open.pop(url, None)
+    if connection is not None and _was_closed(connection):
         connection.close()
-        raise DatabaseUnavailable(f"PostgreSQL went away: {_reason(error)}") from error
+        connection = None
+    if connection is None:
+        connection = _migrated(url)
+    try:
+        return work(connection)
+    except psycopg.OperationalError as error:
+        raise DatabaseUnavailable(f"PostgreSQL could not do it: {_reason(error)}") from error
+    finally:
+        _keep(url, connection)
 
 
 def close() -> None:
@@ -70,17 +70,28 @@ def close() -> None:
         _open.popitem()[1].close()
 
 
-def _keep(url: str, connection: Connection, work: Callable[[Connection], T]) -> T:
+def _migrated(url: str) -> Connection:
+    connection = connect(url)
     try:
-        return work(connection)
-    finally:
-        if not connection.closed:
-            _open[url] = connection
+        migrations.migrate(connection)
+    except BaseException as error:
+        connection.close()
+        if isinstance(error, psycopg.OperationalError):
+            raise DatabaseUnavailable(f"PostgreSQL could not do it: {_reason(error)}") from error
+        raise
+    return connection
 
 
-def _is_shutdown(error: psycopg.OperationalError) -> bool:
-    # Class 57P: the server is going down, was crashed, or is starting up.
-    return bool(error.sqlstate and error.sqlstate.startswith("57P"))
+def _keep(url: str, connection: Connection) -> None:
+    if connection.closed or connection.info.transaction_status != TransactionStatus.IDLE:
+        connection.close()
+    else:
+        _open[url] = connection
+
+
+def _was_closed(connection: Connection) -> bool:
+    # An idle connection has nothing to read but the server's last word and the end of the stream.
+    return connection.closed or bool(select.select([connection], [], [], 0)[0])
 
 
 def _reason(error: Exception) -> str:
