@@ -14,11 +14,16 @@ from typing import Any
 
 import orjson
 
+from collect import redaction
+
 JSON_TYPES = ("application/json", "text/plain")
 FORM_TYPE = "application/x-www-form-urlencoded"
 
 # A body that does not say its type is JSON; curl says "form" of whatever it is given with -d.
 CONTENT_TYPES = (*JSON_TYPES, FORM_TYPE)
+
+_OCTET = r"(?:25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])"
+IPV4 = re.compile(rf"((?:{_OCTET}\.){{3}}){_OCTET}")
 
 SIGNALS = {"dnt": "dnt", "sec-gpc": "gpc"}
 SIGNAL_IS_SET = frozenset({"1", "yes", "true"})
@@ -55,12 +60,22 @@ class Beacon:
     @property
     def network(self) -> str | None:
         """The sender's network, never the address: /24 of IPv4, /48 of IPv6."""
+        if plain := IPV4.fullmatch(self.source_ip or ""):
+            return f"{plain[1]}0"
         try:
             address = ipaddress.ip_address((self.source_ip or "").partition("%")[0])
         except ValueError:
             return None
         mapped = getattr(address, "ipv4_mapped", None) or address
         return str(ipaddress.ip_network((mapped, 24 if mapped.version == 4 else 48), strict=False).network_address)
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """The JSON object of a body: an envelope with events or one event, and whether redaction has little to do in it."""
+
+    envelope: dict[str, Any]
+    harmless: bool
 
 
 class Unreadable(Exception):
@@ -88,7 +103,7 @@ def from_record(record: Mapping[str, Any]) -> Beacon:
     return Beacon(body, attributes, attributes.get("source-ip"))
 
 
-def read(beacon: Beacon, max_bytes: int) -> dict[str, Any]:
+def read(beacon: Beacon, max_bytes: int) -> Document:
     """The JSON object in a beacon's body.
 
     Raises:
@@ -107,7 +122,7 @@ def read(beacon: Beacon, max_bytes: int) -> dict[str, Any]:
     document = _parse(body)
     if not isinstance(document, dict):
         raise Unreadable(400, "not_an_object", "send one JSON object: an event, or an envelope with `events`")
-    return document
+    return Document(document, redaction.is_harmless(body))
 
 
 def _parse(body: bytes) -> Any:

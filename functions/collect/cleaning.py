@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from collect import redaction
@@ -29,11 +30,18 @@ class Problem:
 class Cleaner:
     """Cleans one event at a time; `problem` is the first thing that makes the last one unfit, or None.
 
-    The result is storable even then, for it is what the refused event is kept as.
+    The result is storable even then, for it is what the refused event is kept as. Of a *harmless* body
+    (`redaction.is_harmless`) each string is looked at less closely.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, harmless: bool = False) -> None:
         self._settings = settings
+        self._harmless = harmless
+        self._most_keys = settings.collect_max_keys
+        self._most_key_chars = settings.collect_max_key_chars
+        self._most_values = settings.collect_max_values
+        # A character takes four bytes at most, so what is shorter than this need not be encoded to know that it fits.
+        self._surely_fits = min(settings.collect_max_string_bytes, settings.collect_max_url_bytes) // 4
         self._values = 0
         self.problem: Problem | None = None
 
@@ -44,38 +52,38 @@ class Cleaner:
         return self._object(event, 1)
 
     def _object(self, members: dict[str, Any], depth: int) -> dict[str, Any]:
-        limit = self._settings.collect_max_keys
-        if len(members) > limit:
-            self._refuse("too_many_keys", f"an object has more than {limit} keys; send fewer, or a list")
+        if len(members) > self._most_keys:
+            self._refuse("too_many_keys", f"an object has more than {self._most_keys} keys; send fewer, or a list")
         kept: dict[str, Any] = {}
         for key, value in members.items():
-            if len(kept) == limit:
+            if len(kept) == self._most_keys:
                 break
-            if "\0" in key:
-                key = key.replace("\0", "")
-            if not key or len(key) > self._settings.collect_max_key_chars:
+            name, is_secret = _key(key)
+            if not name or len(key) > self._most_key_chars:
                 continue
-            key = redaction.redact_text(key)
-            kept[key] = redaction.FIELD if self._is_secret(key, value) else self._value(value, depth, key in URLS)
+            if is_secret and value is not None and not isinstance(value, bool):
+                kept[name] = redaction.FIELD
+            else:
+                kept[name] = self._value(value, depth, name in URLS)
         return kept
 
     def _value(self, value: Any, depth: int, is_url: bool = False) -> Any:
-        # bool first: it is an int to Python.
-        if value is None or isinstance(value, bool):
-            return self._count(value)
-        if isinstance(value, str):
+        kind = type(value)
+        if kind is str:
             return self._count(self._string(value, is_url))
-        if isinstance(value, int | float):
+        if kind is int or kind is float:
             return self._count(self._number(value))
+        if value is None or kind is bool:
+            return self._count(value)
         if depth >= self._settings.collect_max_depth:
             self._refuse("too_deep", f"nested deeper than {self._settings.collect_max_depth} levels; flatten it")
             return CUT
-        if isinstance(value, dict):
+        if kind is dict:
             # Empty, it weighs something too, or a million of them would weigh nothing.
             return self._object(value, depth + 1) or self._count({})
         items = []
         for item in value:
-            if self._values >= self._settings.collect_max_values:
+            if self._values >= self._most_values:
                 self._too_many_values()
                 break
             items.append(self._value(item, depth + 1))
@@ -83,16 +91,19 @@ class Cleaner:
 
     def _count(self, value: Any) -> Any:
         self._values += 1
-        if self._values > self._settings.collect_max_values:
+        if self._values > self._most_values:
             self._too_many_values()
             return None
         return value
 
     def _too_many_values(self) -> None:
-        limit = self._settings.collect_max_values
-        self._refuse("too_many_values", f"more than {limit} values in one event; split it")
+        self._refuse("too_many_values", f"more than {self._most_values} values in one event; split it")
 
     def _string(self, text: str, is_url: bool) -> str:
+        if self._harmless and len(text) <= self._surely_fits:
+            text = redaction.redact_parameters(text)
+            if len(text) <= self._surely_fits:
+                return text
         if "\0" in text:
             self._refuse("nul_character", "a string holds U+0000, which no database stores; remove it")
             text = text.replace("\0", REPLACEMENT)
@@ -107,12 +118,16 @@ class Cleaner:
             return CUT
         return redaction.redact_number(number) if isinstance(number, int) else number
 
-    def _is_secret(self, key: str, value: Any) -> bool:
-        return value is not None and not isinstance(value, bool) and redaction.is_sensitive(key)
-
     def _refuse(self, reason: str, message: str) -> None:
         if self.problem is None:
             self.problem = Problem(reason, message)
+
+
+@lru_cache(maxsize=20_000)
+def _key(key: str) -> tuple[str, bool]:
+    """A key as it is stored, and whether what it names is a secret."""
+    name = redaction.redact_text(key.replace("\0", ""))
+    return name, redaction.is_sensitive(name)
 
 
 def cut(text: str, limit: int) -> str:

@@ -11,7 +11,7 @@ from uuid import UUID, uuid4
 import orjson
 
 from collect import hosts, moments
-from collect.beacons import Beacon, Unreadable
+from collect.beacons import Beacon, Document, Unreadable
 from collect.cleaning import Cleaner, Problem, cut
 from storage.events import Event
 from storage.settings import Settings
@@ -21,7 +21,8 @@ IDENTIFIER = re.compile(r"[A-Za-z0-9_-]{8,64}")
 SITE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,252}")
 EVENT_ID = re.compile(r"[0-9a-fA-F]{8}-?([0-9a-fA-F]{4}-?){3}[0-9a-fA-F]{12}")
 
-NO_EVENT_IDS = frozenset({UUID(int=0), UUID(int=2**128 - 1)})
+# RFC 9562, 5.9 and 5.10: the nil and the max UUID stand for "none".
+NO_EVENT_IDS = frozenset({"0" * 32, "f" * 32})
 
 USER_AGENT_BYTES = 1024
 # What an envelope says is stored with each of its events, so it has to be little.
@@ -63,8 +64,9 @@ class Reader:
         Unreadable: what the envelope says beside its events is too much to be stored with each of them.
     """
 
-    def __init__(self, settings: Settings, beacon: Beacon, envelope: dict[str, Any], now: dt.datetime) -> None:
-        self._cleaner = Cleaner(settings)
+    def __init__(self, settings: Settings, beacon: Beacon, document: Document, now: dt.datetime) -> None:
+        self._cleaner = Cleaner(settings, document.harmless)
+        envelope = document.envelope
         self._beacon = beacon
         self._now = now
         # What the envelope says holds for each of its events that does not say otherwise; their ids are their own.
@@ -93,8 +95,9 @@ class Reader:
 
     def _event(self, raw: dict[str, Any]) -> Event:
         url = _text(raw, "url")
+        event_id = raw.get("event_id")
         return Event(
-            event_id=UUID(raw["event_id"]) if raw.get("event_id") else uuid4(),
+            event_id=UUID(event_id) if event_id else uuid4(),
             event_type=raw["event_type"],
             session_id=raw.get("session_id"),
             visitor_id=raw.get("visitor_id"),
@@ -132,7 +135,11 @@ def _problems(raw: dict[str, Any]) -> Iterator[Problem]:
 
 
 def _is_event_id(value: Any) -> bool:
-    return isinstance(value, str) and EVENT_ID.fullmatch(value) is not None and UUID(value) not in NO_EVENT_IDS
+    return (
+        isinstance(value, str)
+        and EVENT_ID.fullmatch(value) is not None
+        and value.replace("-", "").lower() not in NO_EVENT_IDS
+    )
 
 
 def _named_site(raw: dict[str, Any]) -> str | None:

@@ -10,7 +10,7 @@ from typing import Any
 from uuid import UUID
 
 from collect import hosts
-from collect.beacons import Beacon, Unreadable, read
+from collect.beacons import Beacon, Document, Unreadable, read
 from collect.cleaning import Problem
 from collect.events import Reader, consent_refused, identifier, members
 from storage import database, events, refusals
@@ -76,11 +76,11 @@ def _read(settings: Settings, beacon: Beacon, now: dt.datetime) -> Reading:
     if reading.withheld:
         return reading
     try:
-        envelope = read(beacon, settings.collect_max_body_bytes)
-        if consent_refused(envelope):
+        document = read(beacon, settings.collect_max_body_bytes)
+        if consent_refused(document.envelope):
             reading.withheld = "consent"
             return reading
-        _read_members(settings, beacon, envelope, now, reading)
+        _read_members(settings, beacon, document, now, reading)
     except Unreadable as problem:
         reading.unreadable = problem
         site_id = hosts.site_of(beacon.header("origin"), beacon.header("referer"))
@@ -89,11 +89,9 @@ def _read(settings: Settings, beacon: Beacon, now: dt.datetime) -> Reading:
     return reading
 
 
-def _read_members(
-    settings: Settings, beacon: Beacon, envelope: dict[str, Any], now: dt.datetime, reading: Reading
-) -> None:
-    reader = Reader(settings, beacon, envelope, now)
-    for index, member in enumerate(members(envelope, settings.collect_max_events)):
+def _read_members(settings: Settings, beacon: Beacon, document: Document, now: dt.datetime, reading: Reading) -> None:
+    reader = Reader(settings, beacon, document, now)
+    for index, member in enumerate(members(document.envelope, settings.collect_max_events)):
         if isinstance(member, dict) and consent_refused(member):
             reading.withheld_events += 1
             continue

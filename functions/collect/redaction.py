@@ -31,6 +31,11 @@ _SSN = re.compile(
 )
 _EMAIL = re.compile(r"[A-Za-z0-9._%+-]{1,64}?(?:@|%40)([A-Za-z0-9-]{1,63}(?:\.[A-Za-z0-9-]{1,63}){1,8})")
 _TOP_LEVEL = re.compile(r"[a-z]{2,63}|xn--[a-z0-9-]{2,59}")
+# The same, looked for in a whole body at once. What precedes the first digit is looked at after it, so that the search
+# can leap from digit to digit.
+_NUMBERS = re.compile(
+    rb"[0-9](?<![0-9A-Za-z.-].)(?:(?:[ -]?[0-9]){13,18}|[0-9]{2}[-. ][0-9]{2}[-. ][0-9]{4})(?![0-9A-Za-z]|[.-][0-9A-Za-z])"
+)
 _PARAMETER = re.compile(r"([?&;#])([^=&;#\s]{1,128})=([^&;#\s]*)")
 _USERINFO = re.compile(r"(://)[^/?#\s@]{1,256}@")
 
@@ -47,6 +52,20 @@ def is_sensitive(key: str) -> bool:
     if any(word in WORDS for word in words) or words[-1] in LAST_WORDS:
         return True
     return any(pair in PAIRS for pair in pairwise(words))
+
+
+def is_harmless(body: bytes) -> bool:
+    """Whether no string or number of a JSON text can need more than `redact_parameters`, nor hold a NUL.
+
+    Nearly every beacon is harmless, and one look at its whole body costs less than one at each of its strings. A
+    backslash can hide anything, so whatever has one is looked at closely.
+    """
+    return not (b"@" in body or b"\\" in body or b"%40" in body or _NUMBERS.search(body))
+
+
+def redact_parameters(text: str) -> str:
+    """*text* with the values of secret parameters masked: all that a string of a harmless body can need."""
+    return _PARAMETER.sub(_mask_parameter, text) if "=" in text else text
 
 
 def redact_text(text: str) -> str:
