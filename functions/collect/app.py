@@ -7,6 +7,7 @@ from typing import Any
 
 from collect import intake
 from collect.beacons import Beacon, from_record
+from collect.intake import Answer
 from httpapi import Api, ApiError, Response, answer
 from storage import database, events, settings
 from storage.errors import DatabaseUnavailable
@@ -25,6 +26,9 @@ PREFLIGHT = {
 MOST_RECENT = 1000
 
 
+UNAVAILABLE = {"error": {"code": "database_unavailable", "message": "not stored; send it again"}}
+
+
 @api.route("/collect", "POST", public=True, content_types=())
 def collect() -> Response:
     """Store the events of one beacon."""
@@ -34,15 +38,8 @@ def collect() -> Response:
         headers=request.headers,
         source_ip=request.context.get("identity", {}).get("sourceIp"),
     )
-    try:
-        [reply] = intake.collect(settings.current(), [beacon], dt.datetime.now(dt.UTC))
-    except DatabaseUnavailable as error:
-        if beacon.signal:
-            return answer(None, 204, CORS)
-        raise ApiError(
-            503, "database_unavailable", "not stored; send it again", {"Retry-After": "5", **CORS}
-        ) from error
-    return answer(reply.body, reply.status, CORS)
+    [reply] = _collect([beacon])
+    return answer(reply.body, reply.status, _headers(reply))
 
 
 @api.route("/collect", "OPTIONS", public=True, content_types=())
@@ -55,11 +52,16 @@ def preflight() -> Response:
 def collect_queued(records: list[dict[str, Any]]) -> dict[str, Any]:
     """Store the events of many beacons in one transaction.
 
-    The queue keeps them all when the database is away (the exception says so); what is refused is kept as refused,
-    and sending it again would not help.
+    `batchItemFailures` names the beacons that were not stored and may be sent again; what is refused is kept as
+    refused, and sending it again would not help. `answers` says what each beacon is to be answered where somebody
+    waits for it, in the shape of an HTTP integration; a queue has nobody who does.
     """
-    intake.collect(settings.current(), [from_record(record) for record in records], dt.datetime.now(dt.UTC))
-    return {"batchItemFailures": []}
+    replies = _collect([from_record(record) for record in records])
+    named = [(str(record["messageId"]), reply) for record, reply in zip(records, replies, strict=True)]
+    return {
+        "batchItemFailures": [{"itemIdentifier": name} for name, reply in named if reply.status >= 500],
+        "answers": {name: _integration(reply) for name, reply in named},
+    }
 
 
 @api.route("/health", "GET", public=True)
@@ -93,6 +95,24 @@ def recent() -> Response:
         settings.current().require_database(), lambda connection: events.recent(connection, int(limit), site_id)
     )
     return answer({"events": rows})
+
+
+def _collect(beacons: list[Beacon]) -> list[Answer]:
+    """The answer to each beacon, also when the database is away: a privacy signal needs none."""
+    try:
+        return intake.collect(settings.current(), beacons, dt.datetime.now(dt.UTC))
+    except DatabaseUnavailable as error:
+        api.logger.warning("database_unavailable", error=str(error), beacons=len(beacons))
+        return [Answer(204, None) if beacon.signal else Answer(503, UNAVAILABLE) for beacon in beacons]
+
+
+def _headers(reply: Answer) -> dict[str, str]:
+    return {**CORS, "Retry-After": "5"} if reply.status == 503 else CORS
+
+
+def _integration(reply: Answer) -> dict[str, Any]:
+    response = answer(reply.body, reply.status, _headers(reply))
+    return {"statusCode": reply.status, "headers": response.headers, "body": response.body}
 
 
 def _bytes(body: str | bytes) -> bytes:

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
+from aws_lambda_powertools import Logger
+
 from collect import hosts
 from collect.beacons import Beacon, Document, Unreadable, read
 from collect.cleaning import Problem
@@ -17,6 +19,8 @@ from storage import database, events, refusals
 from storage.events import Event
 from storage.refusals import Refusal
 from storage.settings import Settings
+
+logger = Logger(service="collect")
 
 UNSTORABLE = Problem("unstorable", "PostgreSQL refuses a value of this event")
 
@@ -39,19 +43,21 @@ class Reading:
     withheld: str | None = None
     withheld_events: int = 0
     unreadable: Unreadable | None = None
+    failed: bool = False
 
 
 def collect(settings: Settings, beacons: Sequence[Beacon], now: dt.datetime) -> list[Answer]:
     """Store what *beacons* hold and answer each, in order.
 
     Nothing is answered before all of it is committed. Events that came before, in this call or any other, are
-    counted as duplicates by their event_id. A beacon with a privacy signal, or an event whose visitor refused consent, leaves
+    counted as duplicates by their event_id. A beacon that our own code trips over is answered 500 and takes no other
+    with it. A beacon with a privacy signal, or an event whose visitor refused consent, leaves
     a number behind and nothing else.
 
     Raises:
         DatabaseUnavailable: nothing was stored; the same beacons can be handed in again.
     """
-    readings = [_read(settings, beacon, now) for beacon in beacons]
+    readings = [_read_alone(settings, beacon, now) for beacon in beacons]
     accepted = [event for reading in readings for _, event in reading.accepted]
     refused = [refusal for reading in readings for refusal in reading.refusals]
     withheld = Counter(reading.withheld for reading in readings if reading.withheld)
@@ -68,6 +74,14 @@ def collect(settings: Settings, beacons: Sequence[Beacon], now: dt.datetime) -> 
     appended = database.run(settings.require_database(), store)
     fresh = set(appended.stored)
     return [_answer(reading, fresh, appended.unstorable) for reading in readings]
+
+
+def _read_alone(settings: Settings, beacon: Beacon, now: dt.datetime) -> Reading:
+    try:
+        return _read(settings, beacon, now)
+    except Exception:
+        logger.exception("beacon_failed", body_bytes=len(beacon.body))
+        return Reading(failed=True)
 
 
 def _read(settings: Settings, beacon: Beacon, now: dt.datetime) -> Reading:
@@ -117,6 +131,8 @@ def _unstorable(event: Event) -> Refusal:
 
 
 def _answer(reading: Reading, fresh: set[UUID], unstorable: dict[UUID, str]) -> Answer:
+    if reading.failed:
+        return _refused(500, "internal_error", "this is our fault; the log has it by request id", {})
     if reading.withheld:
         return Answer(204, None)
     if reading.unreadable:

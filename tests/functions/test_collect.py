@@ -8,7 +8,6 @@ import uuid
 import pytest
 
 import collect.app
-from storage import database
 
 
 def page_view(**fields):
@@ -262,7 +261,11 @@ def test_a_batch_from_a_queue_is_stored_by_the_same_code(call, database_url, row
     ]
     records.append({"messageId": "5", "body": "{", "messageAttributes": {"dnt": {"stringValue": "1"}}})
 
-    assert collect.app.handler({"Records": records}, None) == {"batchItemFailures": []}
+    returned = collect.app.handler({"Records": records}, None)
+
+    assert returned["batchItemFailures"] == []
+    statuses = {name: answer["statusCode"] for name, answer in returned["answers"].items()}
+    assert statuses == {"0": 202, "1": 202, "2": 202, "3": 400, "5": 204}
 
     events = rows("SELECT site_id, user_agent, host(ip_address) AS ip FROM events ORDER BY site_id")
     assert [event["site_id"] for event in events] == ["o.example", "shop.example.com"]
@@ -272,7 +275,58 @@ def test_a_batch_from_a_queue_is_stored_by_the_same_code(call, database_url, row
     assert rows("SELECT signal FROM withheld_beacons") == [{"signal": "dnt"}]
 
 
+def queued(*bodies, **attributes):
+    """A batch event of *bodies* as a queue hands it over."""
+    named = {name: {"stringValue": value, "dataType": "String"} for name, value in attributes.items()}
+    records = [
+        {"messageId": str(number), "body": json.dumps(body), "messageAttributes": named}
+        for number, body in enumerate(bodies)
+    ]
+    return {"Records": records}
+
+
 def test_a_batch_that_cannot_be_stored_stays_in_the_queue(environ, database_url):
     environ["DATABASE_URL"] = "postgresql://nobody@127.0.0.1:1/nothing"
-    with pytest.raises(database.DatabaseUnavailable):
-        collect.app.handler({"Records": [{"messageId": "1", "body": json.dumps(page_view())}]}, None)
+
+    returned = collect.app.handler(queued(page_view(), page_view()), None)
+
+    assert returned["batchItemFailures"] == [{"itemIdentifier": "0"}, {"itemIdentifier": "1"}]
+    for answer in returned["answers"].values():
+        assert answer["statusCode"] == 503
+        assert answer["headers"]["Retry-After"] == "5"
+        assert json.loads(answer["body"])["error"]["code"] == "database_unavailable"
+
+
+def test_a_privacy_signal_needs_no_database(environ, database_url):
+    environ["DATABASE_URL"] = "postgresql://nobody@127.0.0.1:1/nothing"
+
+    returned = collect.app.handler(queued(page_view(), sec_gpc="1"), None)
+
+    assert returned["batchItemFailures"] == []
+    assert returned["answers"]["0"]["statusCode"] == 204
+
+
+def test_one_poisoned_beacon_of_a_batch_fails_alone(database_url, rows, monkeypatch):
+    def trip(value, received):
+        if value == "poison":
+            raise RuntimeError
+        return received
+
+    monkeypatch.setattr("collect.moments.read", trip)
+
+    returned = collect.app.handler(queued(page_view(), page_view(timestamp="poison"), page_view()), None)
+
+    assert returned["batchItemFailures"] == [{"itemIdentifier": "1"}]
+    assert [answer["statusCode"] for answer in returned["answers"].values()] == [202, 500, 202]
+    assert rows("SELECT count(*) AS stored FROM events") == [{"stored": 2}]
+
+
+def test_each_beacon_of_a_batch_is_answered_as_it_would_be_alone(post, database_url):
+    bodies = [page_view(), {"event_type": "?"}, {"events": []}]
+    alone = [post(body) for body in bodies]
+
+    answers = collect.app.handler(queued(*bodies), None)["answers"].values()
+
+    assert [(answer["statusCode"], json.loads(answer["body"])) for answer in answers] == [
+        (answer.status, answer.json) for answer in alone
+    ]

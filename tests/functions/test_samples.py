@@ -41,7 +41,7 @@ def test_a_sample_is_answered(sample, database_url, buckets, environ):
     answer = app.handler(json.loads(sample.read_text()), None)
 
     if name in RETURNED:
-        assert answer == RETURNED[name]
+        assert {key: answer[key] for key in RETURNED[name]} == RETURNED[name]
     else:
         assert answer["statusCode"] == STATUS[name]
 
