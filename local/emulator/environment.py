@@ -10,6 +10,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 from emulator import intrinsics
 from emulator.runtime_api import Invocation, Result, RuntimeApi
@@ -82,7 +83,7 @@ class Environment:
     async def invoke(self, payload: bytes) -> Result:
         """Run the handler on *payload*; a handler that fails, dies or takes too long is a result too."""
         if self._failure:
-            return self._failure
+            return replace(self._failure, ran=False)
         limit = self._function.timeout_seconds
         invocation = Invocation(
             payload=payload,

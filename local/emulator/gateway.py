@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequen
 from typing import Any
 
 from emulator import cors, http_event
+from emulator.coalescing import Coalescer
 from emulator.errors import Throttled
 from emulator.http_event import Request
 from emulator.http_response import HttpResponse, convert, message
@@ -47,6 +48,9 @@ class Gateway:
         self._cors = template.cors
         self._routes = RouteTable(template.routes)
         self._pools = pools
+        self._coalescers = {
+            route: Coalescer(pools[route.function], route.batch) for route in template.routes if route.batch
+        }
         self._static = static
         self._trusted = trusted_proxies
         self._running: set[asyncio.Task[Any]] = set()
@@ -101,6 +105,8 @@ class Gateway:
         if found is None:
             return message(404, "Not Found")
         route, parameters = found
+        if coalescer := self._coalescers.get(route):
+            return await coalescer.answer(request)
         payload = json.dumps(http_event.build(request, route, parameters)).encode()
         if len(payload) > EVENT_BYTES:
             return message(413, "Request Entity Too Large")

@@ -41,7 +41,7 @@ def convert(result: Result, payload_version: str) -> HttpResponse:
     if not isinstance(returned, dict) or "statusCode" not in returned:
         return _bare(returned, result.payload) if payload_version == "2.0" else message(500, "Internal Server Error")
     try:
-        return _full(returned, payload_version)
+        return integration(returned, payload_version)
     except (ValueError, TypeError, AttributeError):
         return message(500, "Internal Server Error")
 
@@ -52,7 +52,12 @@ def _bare(returned: Any, payload: bytes) -> HttpResponse:
     return HttpResponse(200, [("content-type", "application/json")], body)
 
 
-def _full(returned: Mapping[str, Any], payload_version: str) -> HttpResponse:
+def integration(returned: Mapping[str, Any], payload_version: str) -> HttpResponse:
+    """The answer that an integration's `statusCode`, `headers` and `body` write.
+
+    Raises:
+        ValueError, TypeError, AttributeError: API Gateway would make a 500 of it.
+    """
     status = _status(returned["statusCode"])
     headers = [(name.lower(), _text(value)) for name, value in (returned.get("headers") or {}).items()]
     if payload_version == "1.0":

@@ -35,10 +35,11 @@ RESPONSE_BYTES = 6_291_556
 
 @dataclass(slots=True)
 class Result:
-    """What came of an invocation: the payload, and the error type when the function failed."""
+    """What came of an invocation: the payload, the error type when the function failed, and whether it ran at all."""
 
     payload: bytes
     error_type: str | None = None
+    ran: bool = True
 
 
 @dataclass(slots=True)

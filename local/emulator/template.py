@@ -18,6 +18,17 @@ RESOURCE_TYPES = {FUNCTION, LAYER, HTTP_API}
 DEFAULT_TIMEOUT_SECONDS = 3
 DEFAULT_MEMORY_MB = 128
 
+MOST_RECORDS = 10_000
+MOST_HEADERS = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """How requests become records of a batch event: at most how many, and with which of their headers."""
+
+    size: int
+    headers: tuple[str, ...]
+
 
 @dataclass(frozen=True, slots=True)
 class Route:
@@ -27,6 +38,7 @@ class Route:
     path: str
     payload_version: str
     function: str
+    batch: Batch | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +106,7 @@ def load(path: Path, parameters: Mapping[str, str]) -> Template:
         if kind == FUNCTION:
             own = resolver.resolve(_with_defaults(defaults, properties), name)
             template.functions[name] = _function(name, own, document["Resources"], path.parent)
-            _add_events(template, name, own.get("Events") or {})
+            _add_events(template, name, own.get("Events") or {}, _batches(name, resource, own))
     return template
 
 
@@ -142,7 +154,27 @@ def _layer_root(function: str, layer: str, resources: Mapping[str, Any], root: P
     return (content if built else content / "python").resolve()
 
 
-def _add_events(template: Template, function: str, events: Mapping[str, Any]) -> None:
+def _batches(function: str, resource: Mapping[str, Any], properties: Mapping[str, Any]) -> dict[str, Batch]:
+    """Which events take their requests in batches: `Metadata: {Coalesce: {Event, BatchSize, Headers}}`, ours alone."""
+    rule = (resource.get("Metadata") or {}).get("Coalesce")
+    if rule is None:
+        return {}
+    where = f"{function}: Metadata.Coalesce"
+    event = rule.get("Event")
+    if ((properties.get("Events") or {}).get(event) or {}).get("Type") != "HttpApi":
+        raise TemplateInvalid(f"{where}.Event has to name an HttpApi event of the function, not {event!r}")
+    size = rule.get("BatchSize", 10)
+    # https://docs.aws.amazon.com/lambda/latest/api/API_CreateEventSourceMapping.html
+    if not isinstance(size, int) or not 1 <= size <= MOST_RECORDS:
+        raise TemplateInvalid(f"{where}.BatchSize has to be a number from 1 to {MOST_RECORDS}")
+    headers = tuple(str(name).lower() for name in rule.get("Headers") or [])
+    # Ten attributes are all that an SQS message carries; the address and the encoding take two.
+    if len(headers) > MOST_HEADERS:
+        raise TemplateInvalid(f"{where}.Headers names more than {MOST_HEADERS}")
+    return {event: Batch(size, headers)}
+
+
+def _add_events(template: Template, function: str, events: Mapping[str, Any], batches: Mapping[str, Batch]) -> None:
     for name, event in events.items():
         where = f"{function}.{name}"
         properties = event.get("Properties") or {}
@@ -150,7 +182,9 @@ def _add_events(template: Template, function: str, events: Mapping[str, Any]) ->
             case "HttpApi":
                 version = str(properties.get("PayloadFormatVersion", "2.0"))
                 template.routes.append(
-                    Route(str(properties["Method"]).upper(), str(properties["Path"]), version, function)
+                    Route(
+                        str(properties["Method"]).upper(), str(properties["Path"]), version, function, batches.get(name)
+                    )
                 )
             case "Schedule":
                 expression = schedules.parse(str(properties["Schedule"]), where)

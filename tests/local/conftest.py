@@ -11,7 +11,7 @@ from emulator.runtime import Runtime
 def write_template(tmp_path):
     """Write a template with one function `F`, whose module `main.py` is given, and load it."""
 
-    def write(code, *, routes=(), properties=None, resources=None, parameters=None):
+    def write(code, *, routes=(), properties=None, resources=None, parameters=None, metadata=None):
         (tmp_path / "code").mkdir(exist_ok=True)
         (tmp_path / "code" / "main.py").write_text(textwrap.dedent(code))
         events = {
@@ -24,7 +24,7 @@ def write_template(tmp_path):
         function = {"Handler": "main.handler", "CodeUri": "code", "Timeout": 5, "Events": events, **(properties or {})}
         document = {
             "Resources": {
-                "F": {"Type": "AWS::Serverless::Function", "Properties": function},
+                "F": {"Type": "AWS::Serverless::Function", "Metadata": metadata or {}, "Properties": function},
                 **(resources or {}),
             }
         }
