@@ -58,9 +58,12 @@ class Cleaner:
         for key, value in members.items():
             if len(kept) == self._most_keys:
                 break
-            name, is_secret = _key(key)
-            if not name or len(key) > self._most_key_chars:
+            if "\0" in key:
+                key = key.replace("\0", "")
+            # Before anything remembers it: only short keys are worth their place.
+            if not key or len(key) > self._most_key_chars:
                 continue
+            name, is_secret = _key(key)
             if is_secret and value is not None and not isinstance(value, bool):
                 kept[name] = redaction.FIELD
             else:
@@ -126,7 +129,7 @@ class Cleaner:
 @lru_cache(maxsize=20_000)
 def _key(key: str) -> tuple[str, bool]:
     """A key as it is stored, and whether what it names is a secret."""
-    name = redaction.redact_text(key.replace("\0", ""))
+    name = redaction.redact_text(key)
     return name, redaction.is_sensitive(name)
 
 

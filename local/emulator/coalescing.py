@@ -99,23 +99,22 @@ class Coalescer:
 
     async def _run(self, batch: list[_Waiting]) -> None:
         answers: Mapping[str, HttpResponse] = {}
+        otherwise = _failed
         try:
             payload = b'{"Records":[' + b",".join(waiting.record for waiting in batch) + b"]}"
             result = await self._pool.invoke(payload)
             if not result.ran:
-                answers = {waiting.message_id: _unavailable() for waiting in batch}
+                otherwise = _unavailable
             elif result.error_type:
                 batch = self._try_again(batch)
             else:
                 answers = _answers(result)
         except Throttled:
-            answers = {waiting.message_id: _unavailable() for waiting in batch}
+            otherwise = _unavailable
         finally:
             for waiting in batch:
                 if not waiting.response.done():
-                    waiting.response.set_result(
-                        answers.get(waiting.message_id) or message(500, "Internal Server Error")
-                    )
+                    waiting.response.set_result(answers.get(waiting.message_id) or otherwise())
 
     def _try_again(self, batch: list[_Waiting]) -> list[_Waiting]:
         """Put what may be innocent back in halves; what is left over has had its chances."""
@@ -136,6 +135,10 @@ def _answers(result: Result) -> dict[str, HttpResponse]:
         return {message_id: integration(answer, "1.0") for message_id, answer in answers.items()}
     except (ValueError, TypeError, KeyError, AttributeError):
         return {}
+
+
+def _failed() -> HttpResponse:
+    return message(500, "Internal Server Error")
 
 
 def _unavailable() -> HttpResponse:

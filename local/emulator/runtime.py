@@ -23,7 +23,6 @@ class Runtime:
         static: AsgiApp | None = None,
         trusted_proxies: Sequence[ipaddress.IPv4Network | ipaddress.IPv6Network] = (),
     ) -> None:
-        self.template = template
         self.pools = {name: Pool(function) for name, function in template.functions.items()}
         self.gateway = Gateway(template, self.pools, static, trusted_proxies)
         self._scheduler = Scheduler(template.schedules, self.pools)

@@ -9,6 +9,7 @@ import pytest
 from emulator import coalescing
 from emulator.errors import TemplateInvalid
 from emulator.gateway import Gateway
+from emulator.runtime import Runtime
 from emulator.template import Batch, Route
 
 ECHO = """
@@ -35,12 +36,12 @@ HEADERS = ("content-type", "content-encoding", "origin")
 
 
 @pytest.fixture
-def post(start):
+def post(write_template):
     """Post bodies at the same time to a function that takes them in batches; the answers in their order."""
 
     def post(bodies, *, code=ECHO, pause=0.0, size=100, properties=None, **options):
-        runtime = start(code.replace("PAUSE", str(pause)), properties=properties)
-        template = runtime.template
+        template = write_template(code.replace("PAUSE", str(pause)), properties=properties)
+        runtime = Runtime(template)
         template.routes.append(Route("POST", "/collect", "1.0", "F", Batch(size, HEADERS)))
         gateway = Gateway(template, runtime.pools)
 
