@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
@@ -64,7 +65,8 @@ def collect(settings: Settings, beacons: Sequence[Beacon], now: dt.datetime) -> 
     withheld += Counter({"consent": sum(reading.withheld_events for reading in readings)})
 
     def store(connection: database.Connection) -> events.Appended:
-        with connection.transaction():
+        # A single statement is a transaction by itself, and nearly all that comes needs no other.
+        with connection.transaction() if refused or withheld else nullcontext():
             appended = events.append(connection, accepted)
             unstorable = [_unstorable(event) for event in accepted if event.event_id in appended.unstorable]
             refusals.keep(connection, refused + unstorable)

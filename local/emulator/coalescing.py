@@ -10,17 +10,16 @@ import asyncio
 import base64
 import hashlib
 import itertools
+import logging
 import time
 import uuid
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import orjson
 
 from emulator.errors import Throttled
-from emulator.http_event import Request
 from emulator.http_response import HttpResponse, integration, message
 from emulator.intrinsics import ACCOUNT_ID, PSEUDO_PARAMETERS
 from emulator.pool import Pool
@@ -33,13 +32,17 @@ BATCHES_AT_ONCE = 2
 BATCH_BYTES = 4 * 1024 * 1024
 # A process may die of something else while a request is in it, so once is no proof against the request.
 MOST_ATTEMPTS_ALONE = 2
+# Where a record's time goes in what all records of a queue have in common.
+NOW = "\u2192now"
+
+logger = logging.getLogger("emulator")
 
 
 @dataclass(slots=True)
 class _Waiting:
     message_id: str
     record: bytes
-    response: asyncio.Future[HttpResponse]
+    respond: Callable[[HttpResponse], None]
     attempts_alone: int = 0
 
 
@@ -58,24 +61,32 @@ class Coalescer:
         self._under_way: set[asyncio.Task[None]] = set()
         self._prefix = str(uuid.uuid4())[:24]
         self._numbers = itertools.count()
+        self._tail = _tail(pool.function.name)
 
     @property
     def waiting(self) -> int:
         """How many requests wait for their turn."""
         return len(self._queue) + sum(map(len, self._again))
 
-    async def answer(self, request: Request) -> HttpResponse:
-        """The function's answer to *request*; 503 with Retry-After when too many wait, or nothing can run."""
+    def submit(self, attributes: Mapping[str, str], body: bytes, respond: Callable[[HttpResponse], None]) -> None:
+        """Queue a request; *respond* gets the function's answer, or 503 with Retry-After when it cannot run.
+
+        *attributes* are what the record is to carry beside the body: headers by lower-case name, and `source-ip`.
+        """
         message_id = f"{self._prefix}{next(self._numbers) & 0xFFFFFFFFFFFF:012x}"
-        record = _record(message_id, request, self._batch.headers, self._pool.function.name)
+        record = _record(message_id, attributes, body, self._tail)
         if len(record) > BATCH_BYTES:
-            return message(413, "Request Entity Too Large")
-        if len(self._queue) >= LONGEST_QUEUE:
-            return _unavailable()
-        waiting = _Waiting(message_id, record, asyncio.get_running_loop().create_future())
-        self._queue.append(waiting)
-        self._dispatch()
-        return await waiting.response
+            respond(message(413, "Request Entity Too Large"))
+        elif len(self._queue) >= LONGEST_QUEUE:
+            respond(_unavailable())
+        else:
+            self._queue.append(_Waiting(message_id, record, respond))
+            self._dispatch()
+
+    async def drain(self) -> None:
+        """Wait until everything that was queued has its answer."""
+        while self._under_way:
+            await asyncio.wait(self._under_way)
 
     def _dispatch(self) -> None:
         while len(self._under_way) < BATCHES_AT_ONCE and (self._again or self._queue):
@@ -113,8 +124,11 @@ class Coalescer:
             otherwise = _unavailable
         finally:
             for waiting in batch:
-                if not waiting.response.done():
-                    waiting.response.set_result(answers.get(waiting.message_id) or otherwise())
+                try:
+                    waiting.respond(answers.get(waiting.message_id) or otherwise())
+                except Exception:
+                    # A connection in a bad state must not keep the others from their answers.
+                    logger.exception("an answer could not be sent")
 
     def _try_again(self, batch: list[_Waiting]) -> list[_Waiting]:
         """Put what may be innocent back in halves; what is left over has had its chances."""
@@ -145,44 +159,48 @@ def _unavailable() -> HttpResponse:
     return message(503, "Service Unavailable", {"retry-after": "1"})
 
 
-def _record(message_id: str, request: Request, headers: tuple[str, ...], function: str) -> bytes:
-    """One SQS record: the body as text, in base64 if it is none, and the headers that the template names.
+def _record(message_id: str, attributes: Mapping[str, str], body: bytes, tail: bytes) -> bytes:
+    """One SQS record: the body as text, in base64 if it is none, and the attributes that have a value.
 
     https://docs.aws.amazon.com/lambda/latest/dg/with-sqs.html
     """
-    attributes = {name: value for name in headers if (value := request.header(name))}
-    attributes["source-ip"] = request.source_ip
-    body = _text(request)
-    if body is None:
-        body = base64.b64encode(request.body).decode()
-        attributes["is-base64"] = "true"
-    now = str(int(time.time() * 1000))
+    described = {name: {"stringValue": value, "dataType": "String"} for name, value in attributes.items() if value}
+    text = _text(attributes, body)
+    if text is None:
+        body = base64.b64encode(body)
+        text = body.decode()
+        described["is-base64"] = {"stringValue": "true", "dataType": "String"}
+    return b'{"messageId":"%b","receiptHandle":"%b","body":%b,"messageAttributes":%b,"md5OfBody":"%b",%b' % (
+        (name := message_id.encode()),
+        name,
+        orjson.dumps(text),
+        orjson.dumps(described),
+        hashlib.md5(body, usedforsecurity=False).hexdigest().encode(),
+        tail.replace(NOW.encode(), str(int(time.time() * 1000)).encode()),
+    )
+
+
+def _tail(function: str) -> bytes:
+    """What every record of a queue says, after a comma."""
     region = PSEUDO_PARAMETERS["AWS::Region"]
-    record: dict[str, Any] = {
-        "messageId": message_id,
-        "receiptHandle": message_id,
-        "body": body,
+    same = {
         "attributes": {
             "ApproximateReceiveCount": "1",
-            "SentTimestamp": now,
+            "SentTimestamp": NOW,
             "SenderId": ACCOUNT_ID,
-            "ApproximateFirstReceiveTimestamp": now,
+            "ApproximateFirstReceiveTimestamp": NOW,
         },
-        "messageAttributes": {
-            name: {"stringValue": value, "dataType": "String"} for name, value in attributes.items() if value
-        },
-        "md5OfBody": hashlib.md5(body.encode(), usedforsecurity=False).hexdigest(),
         "eventSource": "aws:sqs",
         "eventSourceARN": f"arn:aws:sqs:{region}:{ACCOUNT_ID}:{function}",
         "awsRegion": region,
     }
-    return orjson.dumps(record)
+    return orjson.dumps(same)[1:]
 
 
-def _text(request: Request) -> str | None:
-    if request.header("content-encoding"):
+def _text(attributes: Mapping[str, str], body: bytes) -> str | None:
+    if attributes.get("content-encoding"):
         return None
     try:
-        return request.body.decode()
+        return body.decode()
     except UnicodeDecodeError:
         return None

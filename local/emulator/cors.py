@@ -5,6 +5,8 @@ https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-cors.html
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from emulator.http_event import Request
 from emulator.http_response import HttpResponse
 from emulator.template import Cors
@@ -19,7 +21,7 @@ def is_preflight(request: Request) -> bool:
 
 def preflight(cors: Cors, request: Request) -> HttpResponse:
     """The answer to a preflight; an origin that is not allowed gets no permission, and no error."""
-    allowed = _allowed(cors, request)
+    allowed = _allowed(cors, request.header("origin"))
     if not allowed:
         return HttpResponse(204)
     headers = [("access-control-allow-origin", allowed)]
@@ -31,24 +33,27 @@ def preflight(cors: Cors, request: Request) -> HttpResponse:
         headers.append(("access-control-max-age", str(cors.max_age)))
     if cors.credentials:
         headers.append(("access-control-allow-credentials", "true"))
-    return HttpResponse(204, headers)
+    return HttpResponse(204, tuple(headers))
 
 
-def decorate(cors: Cors, request: Request, response: HttpResponse) -> None:
-    """Give an answer the API's CORS headers in place of whatever the function set."""
-    response.headers = [item for item in response.headers if not item[0].startswith("access-control-")]
-    if not request.header("origin"):
-        return
-    if allowed := _allowed(cors, request):
-        response.headers.append(("access-control-allow-origin", allowed))
+def decorated(cors: Cors, origin: str, response: HttpResponse) -> HttpResponse:
+    """*response* with the API's CORS headers in place of whatever the function set."""
+    return HttpResponse(response.status, _headers(cors, origin, response.headers), response.body)
+
+
+@lru_cache(maxsize=256)
+def _headers(cors: Cors, origin: str, headers: tuple[tuple[str, str], ...]) -> tuple[tuple[str, str], ...]:
+    kept = [item for item in headers if not item[0].startswith("access-control-")]
+    if origin and (allowed := _allowed(cors, origin)):
+        kept.append(("access-control-allow-origin", allowed))
         if cors.expose:
-            response.headers.append(("access-control-expose-headers", ",".join(cors.expose)))
+            kept.append(("access-control-expose-headers", ",".join(cors.expose)))
         if cors.credentials:
-            response.headers.append(("access-control-allow-credentials", "true"))
+            kept.append(("access-control-allow-credentials", "true"))
+    return tuple(kept)
 
 
-def _allowed(cors: Cors, request: Request) -> str | None:
-    origin = request.header("origin")
+def _allowed(cors: Cors, origin: str) -> str | None:
     if "*" in cors.origins:
         return "*"
     scheme = origin.partition("://")[0]

@@ -6,7 +6,7 @@ import asyncio
 import ipaddress
 import json
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from emulator import cors, http_event
 from emulator.coalescing import Coalescer
@@ -15,7 +15,7 @@ from emulator.http_event import Request
 from emulator.http_response import HttpResponse, convert, message
 from emulator.pool import Pool
 from emulator.routes import RouteTable
-from emulator.template import Template
+from emulator.template import Route, Template
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -35,6 +35,11 @@ class BodyTooLarge(Exception):
     """The body goes on past the limit."""
 
 
+class _Direct(NamedTuple):
+    coalescer: Coalescer
+    headers: tuple[tuple[bytes, str], ...]
+
+
 class Gateway:
     """Answers what the template routes; all else goes to *static*, if there is one."""
 
@@ -50,6 +55,13 @@ class Gateway:
         self._pools = pools
         self._coalescers = {
             route: Coalescer(pools[route.function], route.batch) for route in template.routes if route.batch
+        }
+        self._direct = {
+            (route.method, route.path.encode()): _Direct(
+                coalescer, tuple((name.encode(), name) for name in route.batch.headers)
+            )
+            for route, coalescer in self._coalescers.items()
+            if route.batch and route.method not in ("ANY", "OPTIONS") and "{" not in route.path
         }
         self._static = static
         self._trusted = trusted_proxies
@@ -69,7 +81,7 @@ class Gateway:
             query=scope["query_string"].decode("latin-1"),
             headers=headers,
             body=b"",
-            source_ip=self._source_ip(scope, headers),
+            source_ip=self._source_ip(scope),
             http_version=scope["http_version"],
             scheme=scope["scheme"],
         )
@@ -81,6 +93,33 @@ class Gateway:
             return
         await self._answer(request, receive, send)
 
+    def takes(self, scope: Scope) -> bool:
+        """Whether a request of *scope* may go to `take`, once it has arrived whole."""
+        return (scope["method"], scope["raw_path"]) in self._direct
+
+    def take(self, scope: Scope, body: bytes, respond: Callable[[HttpResponse], None]) -> bool:
+        """Answer a request without a task of its own, or what sharing an invocation saves would be spent here.
+
+        False when something about it is out of the ordinary: then nothing was done, and ASGI's way is to be taken.
+        """
+        headers = dict(scope["headers"])
+        size = sum(map(len, headers)) + sum(map(len, headers.values())) + len(scope["raw_path"])
+        ordinary = len(headers) == len(scope["headers"]) and b"transfer-encoding" not in headers
+        if not ordinary or size > HEADER_BYTES or len(body) > BODY_BYTES:
+            return False
+        direct = self._direct[scope["method"], scope["raw_path"]]
+        attributes = {name: headers[key].decode("latin-1") for key, name in direct.headers if key in headers}
+        attributes["source-ip"] = self._source_ip(scope)
+        origin = headers.get(b"origin", b"").decode("latin-1")
+        direct.coalescer.submit(attributes, body, lambda response: respond(self._decorated(origin, response)))
+        return True
+
+    async def drain(self) -> None:
+        """Wait for the answers of all requests that were taken, though their clients may have gone."""
+        await asyncio.gather(*(coalescer.drain() for coalescer in self._coalescers.values()))
+        if self._running:
+            await asyncio.wait(self._running)
+
     async def _answer(self, request: Request, receive: Receive, send: Send) -> None:
         names = {name for name, _ in request.headers}
         if {"content-length", "transfer-encoding"} <= names:
@@ -90,7 +129,9 @@ class Gateway:
         try:
             body = await asyncio.wait_for(_read_body(receive), BODY_SECONDS)
         except BodyTooLarge:
-            await _send(send, self._decorated(request, message(413, "Request Entity Too Large")), close=True)
+            await _send(
+                send, self._decorated(request.header("origin"), message(413, "Request Entity Too Large")), close=True
+            )
             return
         except TimeoutError:
             await _send(send, message(408, "Request Timeout"), close=True)
@@ -98,7 +139,7 @@ class Gateway:
         if body is None:
             return
         response = await self._respond(_with_body(request, body))
-        await _send(send, self._decorated(request, response))
+        await _send(send, self._decorated(request.header("origin"), response))
 
     async def _respond(self, request: Request) -> HttpResponse:
         found = self._routes.find(request.method, request.raw_path)
@@ -106,7 +147,7 @@ class Gateway:
             return message(404, "Not Found")
         route, parameters = found
         if coalescer := self._coalescers.get(route):
-            return await coalescer.answer(request)
+            return await _coalesced(coalescer, route, request)
         payload = json.dumps(http_event.build(request, route, parameters)).encode()
         if len(payload) > EVENT_BYTES:
             return message(413, "Request Entity Too Large")
@@ -131,17 +172,17 @@ class Gateway:
         if not invocation.cancelled():
             invocation.exception()
 
-    def _decorated(self, request: Request, response: HttpResponse) -> HttpResponse:
-        if self._cors:
-            cors.decorate(self._cors, request, response)
-        return response
+    def _decorated(self, origin: str, response: HttpResponse) -> HttpResponse:
+        return cors.decorated(self._cors, origin, response) if self._cors else response
 
-    def _source_ip(self, scope: Scope, headers: Sequence[tuple[str, str]]) -> str:
+    def _source_ip(self, scope: Scope) -> str:
         """The client's address: the peer's, or what trusted proxies say of it, read from the right."""
         address = scope["client"][0] if scope.get("client") else ""
-        hops = [hop.strip() for name, value in headers if name == "x-forwarded-for" for hop in value.split(",")]
-        while hops and self._is_trusted(address):
-            address = hops.pop()
+        if self._trusted:
+            said = [value.decode("latin-1") for name, value in scope["headers"] if name == b"x-forwarded-for"]
+            hops = [hop.strip() for value in said for hop in value.split(",")]
+            while hops and self._is_trusted(address):
+                address = hops.pop()
         return str(address)
 
     def _is_trusted(self, address: str) -> bool:
@@ -174,10 +215,21 @@ async def _read_body(receive: Receive) -> bytes | None:
             return b"".join(chunks)
 
 
+async def _coalesced(coalescer: Coalescer, route: Route, request: Request) -> HttpResponse:
+    names = route.batch.headers if route.batch else ()
+    attributes = {name: request.header(name) for name in names} | {"source-ip": request.source_ip}
+    answer: asyncio.Future[HttpResponse] = asyncio.get_running_loop().create_future()
+
+    def respond(response: HttpResponse) -> None:
+        if not answer.done():
+            answer.set_result(response)
+
+    coalescer.submit(attributes, request.body, respond)
+    return await answer
+
+
 async def _send(send: Send, response: HttpResponse, *, close: bool = False) -> None:
-    headers = [(name.encode("latin-1"), value.encode("latin-1", "replace")) for name, value in response.headers]
-    if response.status not in (204, 304):
-        headers.append((b"content-length", str(len(response.body)).encode()))
+    headers = response.encoded_headers()
     if close:
         headers.append((b"connection", b"close"))
     await send({"type": "http.response.start", "status": response.status, "headers": headers})

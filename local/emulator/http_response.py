@@ -6,7 +6,7 @@ import base64
 import binascii
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from emulator.runtime_api import Result
@@ -15,19 +15,26 @@ from emulator.runtime_api import Result
 HOP_BY_HOP = frozenset({"connection", "content-length", "date", "upgrade", "transfer-encoding", "keep-alive"})
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class HttpResponse:
     """An answer: status, headers in order with lower-case names, body."""
 
     status: int
-    headers: list[tuple[str, str]] = field(default_factory=list)
+    headers: tuple[tuple[str, str], ...] = ()
     body: bytes = b""
+
+    def encoded_headers(self) -> list[tuple[bytes, bytes]]:
+        """The headers as they are sent, with the length of the body."""
+        headers = [(name.encode("latin-1"), value.encode("latin-1", "replace")) for name, value in self.headers]
+        if self.status not in (204, 304):
+            headers.append((b"content-length", str(len(self.body)).encode()))
+        return headers
 
 
 def message(status: int, text: str, headers: Mapping[str, str] | None = None) -> HttpResponse:
     """An answer of the gateway itself."""
     body = json.dumps({"message": text}, separators=(",", ":")).encode()
-    return HttpResponse(status, [("content-type", "application/json"), *(headers or {}).items()], body)
+    return HttpResponse(status, (("content-type", "application/json"), *(headers or {}).items()), body)
 
 
 def convert(result: Result, payload_version: str) -> HttpResponse:
@@ -49,7 +56,7 @@ def convert(result: Result, payload_version: str) -> HttpResponse:
 def _bare(returned: Any, payload: bytes) -> HttpResponse:
     """Format 2.0 takes anything for a body of 200 when there is no status code."""
     body = returned.encode() if isinstance(returned, str) else payload
-    return HttpResponse(200, [("content-type", "application/json")], body)
+    return HttpResponse(200, (("content-type", "application/json"),), body)
 
 
 def integration(returned: Mapping[str, Any], payload_version: str) -> HttpResponse:
@@ -76,7 +83,7 @@ def integration(returned: Mapping[str, Any], payload_version: str) -> HttpRespon
             raw = base64.b64decode(raw, validate=True)
         except binascii.Error as error:
             raise ValueError("the body is not base64") from error
-    return HttpResponse(status, headers, raw)
+    return HttpResponse(status, tuple(headers), raw)
 
 
 def _status(value: Any) -> int:

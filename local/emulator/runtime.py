@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import ipaddress
 import socket
 from collections.abc import Callable, Sequence
@@ -12,6 +14,8 @@ from emulator.runtime_api import Result
 from emulator.scheduler import Scheduler
 from emulator.server import Server
 from emulator.template import Template
+
+DRAIN_SECONDS = 30
 
 
 class Runtime:
@@ -40,6 +44,8 @@ class Runtime:
             await self._front.serve([listener])
         finally:
             await self._scheduler.stop()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self.gateway.drain(), DRAIN_SECONDS)
             await self.stop()
 
     def finish(self) -> None:

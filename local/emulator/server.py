@@ -7,10 +7,12 @@ import contextlib
 import signal
 import socket
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, Protocol
 
 import uvicorn
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
+
+from emulator.http_response import HttpResponse
 
 HEADER_SECONDS = 10
 MESSAGE_SECONDS = 30
@@ -18,16 +20,31 @@ HEADER_BYTES = 16_384
 IDLE_SECONDS = 65
 
 
+class Front(Protocol):
+    """An ASGI application that takes some requests whole, without a task of their own (see `Gateway.take`)."""
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None: ...
+    def takes(self, scope: Any) -> bool: ...
+    def take(self, scope: Any, body: bytes, respond: Callable[[HttpResponse], None]) -> bool: ...
+
+
 class PatientProtocol(HttpToolsProtocol):
     """uvicorn's own protocol, which gives a client only so much time and so many bytes for a request.
 
     Without it one client that sends a byte a minute holds a connection for ever, and one that never ends a header
     holds up all others, because what came of it is put together anew with each piece.
+
+    A request that arrives in one piece is handed to the front whole, if the front takes it; every other one becomes
+    a task of ASGI.
     """
 
-    _due: asyncio.TimerHandle | None = None
+    app: Front
+    _deadline: float | None = None
+    _alarm: asyncio.TimerHandle | None = None
     _in_headers = True
     _header_bytes = 0
+    _receiving = False
+    _held: RequestResponseCycle | None = None
 
     def connection_made(self, transport: Any) -> None:
         """Start the clock with the connection."""
@@ -36,7 +53,10 @@ class PatientProtocol(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Stop the clock with it."""
-        self._stop_clock()
+        self._deadline = None
+        self._held = None
+        if self._alarm:
+            self._alarm.cancel()
         super().connection_lost(exc)
 
     def on_message_begin(self) -> None:
@@ -50,7 +70,11 @@ class PatientProtocol(HttpToolsProtocol):
         """Count what comes before the headers are complete, and end a request that goes on too long."""
         if self._in_headers:
             self._header_bytes += len(data)
+        self._receiving = True
         super().data_received(data)
+        self._receiving = False
+        if held := self._release():
+            super()._start_asgi_task(held, self.app)
         if self._in_headers and self._header_bytes > HEADER_BYTES and not self.transport.is_closing():
             self.transport.write(
                 b"HTTP/1.1 431 Request Header Fields Too Large\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
@@ -70,23 +94,68 @@ class PatientProtocol(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         """Stop the clock: the client has done its part."""
-        self._stop_clock()
+        self._deadline = None
         super().on_message_complete()
+        if (held := self._held) and not held.more_body:
+            self._held = None
+            self._answer(held)
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        # Whoever does not read its answers, or waits to be told to go on, needs what a task does.
+        plain = self.app.takes(cycle.scope) and not (cycle.waiting_for_100_continue or self.flow.write_paused)
+        if plain and not cycle.more_body:
+            self._answer(cycle)
+        elif plain and self._receiving:
+            self._held = cycle
+        else:
+            super()._start_asgi_task(cycle, app)
+
+    def _release(self) -> RequestResponseCycle | None:
+        held, self._held = self._held, None
+        return held
+
+    def _answer(self, cycle: RequestResponseCycle) -> None:
+        """Hand a request to the front, and write what it answers."""
+
+        def respond(response: HttpResponse) -> None:
+            if cycle.disconnected:
+                return
+            lines = [STATUS_LINE[response.status]]
+            for name, value in (*self.server_state.default_headers, *response.encoded_headers()):
+                lines += (name, b": ", value, b"\r\n")
+            lines += (b"\r\n" if cycle.keep_alive else b"connection: close\r\n\r\n", response.body)
+            self.transport.write(b"".join(lines))
+            cycle.response_complete = True
+            if not cycle.keep_alive:
+                self.transport.close()
+            self.on_response_complete()
+
+        if not self.app.take(cycle.scope, bytes(cycle.body), respond):
+            super()._start_asgi_task(cycle, self.app)
 
     def _start_clock(self, seconds: float) -> None:
-        self._stop_clock()
-        self._due = self.loop.call_later(seconds, self.transport.close)
+        """Close the connection after *seconds*, unless the clock is stopped or started anew before."""
+        self._deadline = self.loop.time() + seconds
+        # An alarm that rings early looks at the deadline again, which is cheaper than a new alarm a request.
+        if self._alarm is None or self._alarm.when() > self._deadline:
+            if self._alarm:
+                self._alarm.cancel()
+            self._alarm = self.loop.call_at(self._deadline, self._ring)
 
-    def _stop_clock(self) -> None:
-        if self._due:
-            self._due.cancel()
-            self._due = None
+    def _ring(self) -> None:
+        self._alarm = None
+        if self._deadline is None:
+            return
+        if self._deadline > self.loop.time():
+            self._alarm = self.loop.call_at(self._deadline, self._ring)
+        else:
+            self.transport.close()
 
 
 class Server(uvicorn.Server):
     """uvicorn, which says when it answers."""
 
-    def __init__(self, app: Any, on_ready: Callable[[], None]) -> None:
+    def __init__(self, app: Front, on_ready: Callable[[], None]) -> None:
         super().__init__(
             uvicorn.Config(
                 app,

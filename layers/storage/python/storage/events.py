@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
 import orjson
 import psycopg
+from psycopg.pq import TransactionStatus
 from psycopg.rows import dict_row
 
 from storage.database import Connection
@@ -45,7 +47,8 @@ def append(connection: Connection, events: Sequence[Event]) -> Appended:
     """Store *events*, each event_id once, whoever else stores it at the same time.
 
     One statement serves all of them. Should PostgreSQL refuse a value, the batch is halved until the event that
-    carries it stands alone, so that it takes no other event with it. Commits when the caller's transaction does.
+    carries it stands alone, so that it takes no other event with it. Commits when the caller's transaction does; where
+    the caller has none, with each statement: one trip to the server for all, where a transaction takes three.
     """
     if not events:
         return Appended(frozenset(), {})
@@ -57,8 +60,9 @@ def append(connection: Connection, events: Sequence[Event]) -> Appended:
 
 
 def _append(connection: Connection, events: Sequence[Event], unstorable: dict[UUID, str]) -> list[UUID]:
+    idle = connection.info.transaction_status == TransactionStatus.IDLE
     try:
-        with connection.transaction():
+        with nullcontext() if idle else connection.transaction():
             return _insert(connection, events)
     except (psycopg.DataError, psycopg.errors.ProgramLimitExceeded) as error:
         if len(events) == 1:
