@@ -16,6 +16,8 @@ SMALLEST_FRACTION = 1e-18
 CUT = "[cut]"
 REPLACEMENT = "\ufffd"
 
+MOST_PLAIN_KEYS = 20_000
+
 URLS = frozenset({"url", "referrer", "href"})
 
 
@@ -42,14 +44,38 @@ class Cleaner:
         self._most_values = settings.collect_max_values
         # A character takes four bytes at most, so what is shorter than this need not be encoded to know that it fits.
         self._surely_fits = min(settings.collect_max_string_bytes, settings.collect_max_url_bytes) // 4
+        self._plain_keys = _plain_keys(self._most_key_chars)
         self._values = 0
         self.problem: Problem | None = None
 
     def clean(self, event: dict[str, Any]) -> dict[str, Any]:
-        """A copy of *event* that can be stored, exported and read back; keys that are empty or too long are left out."""
+        """*event* as it can be stored, exported and read back; keys that are empty or too long are left out."""
         self._values = 0
         self.problem = None
+        if self._harmless and self._is_clean(event, 1):
+            return event
+        self._values = 0
         return self._object(event, 1)
+
+    def _is_clean(self, members: dict[str, Any], depth: int) -> bool:
+        """Whether `_object` would return *members* just as they are; False where only that can tell."""
+        if len(members) > self._most_keys or not members.keys() <= self._plain_keys:
+            return False
+        self._values += len(members)
+        for value in members.values():
+            kind = type(value)
+            if kind is str:
+                if len(value) > self._surely_fits:
+                    return False
+            elif kind is int:
+                if not -GREATEST_NUMBER <= value <= GREATEST_NUMBER:
+                    return False
+            elif kind is dict:
+                if depth >= self._settings.collect_max_depth or not self._is_clean(value, depth + 1):
+                    return False
+            elif value is not None and kind is not bool:
+                return False
+        return self._values <= self._most_values
 
     def _object(self, members: dict[str, Any], depth: int) -> dict[str, Any]:
         if len(members) > self._most_keys:
@@ -64,6 +90,8 @@ class Cleaner:
             if not key or len(key) > self._most_key_chars:
                 continue
             name, is_secret = _key(key)
+            if name == key and not is_secret:
+                self._remember(key)
             if is_secret and value is not None and not isinstance(value, bool):
                 kept[name] = redaction.FIELD
             else:
@@ -104,9 +132,7 @@ class Cleaner:
 
     def _string(self, text: str, is_url: bool) -> str:
         if self._harmless and len(text) <= self._surely_fits:
-            text = redaction.redact_parameters(text)
-            if len(text) <= self._surely_fits:
-                return text
+            return text
         if "\0" in text:
             self._refuse("nul_character", "a string holds U+0000, which no database stores; remove it")
             text = text.replace("\0", REPLACEMENT)
@@ -121,9 +147,21 @@ class Cleaner:
             return CUT
         return redaction.redact_number(number) if isinstance(number, int) else number
 
+    def _remember(self, key: str) -> None:
+        if len(self._plain_keys) >= MOST_PLAIN_KEYS:
+            # Somebody makes keys up; those that beacons really have come back with the next of them.
+            self._plain_keys.clear()
+        self._plain_keys.add(key)
+
     def _refuse(self, reason: str, message: str) -> None:
         if self.problem is None:
             self.problem = Problem(reason, message)
+
+
+@lru_cache(maxsize=8)
+def _plain_keys(longest: int) -> set[str]:
+    """The keys, at most *longest* characters long, that were found to need no change."""
+    return set()
 
 
 @lru_cache(maxsize=20_000)

@@ -7,6 +7,7 @@ import re
 from functools import lru_cache
 from importlib import resources
 from itertools import pairwise
+from string import ascii_letters, digits
 from typing import Any
 
 RULES = json.loads((resources.files("collect") / "rules.json").read_text("utf-8"))
@@ -31,11 +32,17 @@ _SSN = re.compile(
 )
 _EMAIL = re.compile(r"[A-Za-z0-9._%+-]{1,64}?(?:@|%40)([A-Za-z0-9-]{1,63}(?:\.[A-Za-z0-9-]{1,63}){1,8})")
 _TOP_LEVEL = re.compile(r"[a-z]{2,63}|xn--[a-z0-9-]{2,59}")
-# The same, looked for in a whole body at once. What precedes the first digit is looked at after it, so that the search
-# can leap from digit to digit.
-_NUMBERS = re.compile(
-    rb"[0-9](?<![0-9A-Za-z.-].)(?:(?:[ -]?[0-9]){13,18}|[0-9]{2}[-. ][0-9]{2}[-. ][0-9]{4})(?![0-9A-Za-z]|[.-][0-9A-Za-z])"
+# The last two, looked for in a whole body at once, in which only the kinds of characters are left: `0` is a digit, `a` a
+# letter, `_` all that can stand before a number and not within. So the search leaps from number to number.
+_KINDS = bytes(
+    ord("0" if chr(byte) in digits else "a" if chr(byte) in ascii_letters else chr(byte) if chr(byte) in " .-" else "_")
+    for byte in range(256)
 )
+_NUMBERS = tuple(
+    re.compile(before + rb"0(?:(?:[ -]?0){13,18}|00[-. ]00[-. ]0000)(?![0a]|[.-][0a])") for before in (rb"_", rb" ")
+)
+# A character takes four bytes at most.
+_PARAMETER_NAMES = re.compile(rb"[?&;#]([^=&;#\s]{1,512})=")
 _PARAMETER = re.compile(r"([?&;#])([^=&;#\s]{1,128})=([^&;#\s]*)")
 _USERINFO = re.compile(r"(://)[^/?#\s@]{1,256}@")
 
@@ -55,17 +62,22 @@ def is_sensitive(key: str) -> bool:
 
 
 def is_harmless(body: bytes) -> bool:
-    """Whether no string or number of a JSON text can need more than `redact_parameters`, nor hold a NUL.
+    """Whether nothing in the strings and numbers of a JSON text can need to be masked, nor hold a NUL.
 
     Nearly every beacon is harmless, and one look at its whole body costs less than one at each of its strings. A
     backslash can hide anything, so whatever has one is looked at closely.
     """
-    return not (b"@" in body or b"\\" in body or b"%40" in body or _NUMBERS.search(body))
+    if b"@" in body or b"\\" in body or b"%40" in body:
+        return False
+    if b"=" in body and not all(map(_is_plain_parameter, _PARAMETER_NAMES.findall(body))):
+        return False
+    kinds = body.translate(_KINDS)
+    return not any(numbers.search(kinds) for numbers in _NUMBERS)
 
 
-def redact_parameters(text: str) -> str:
-    """*text* with the values of secret parameters masked: all that a string of a harmless body can need."""
-    return _PARAMETER.sub(_mask_parameter, text) if "=" in text else text
+@lru_cache(maxsize=20_000)
+def _is_plain_parameter(name: bytes) -> bool:
+    return not is_sensitive(_unescaped(name.decode(errors="replace")))
 
 
 def redact_text(text: str) -> str:
@@ -86,8 +98,11 @@ def redact_number(number: int) -> Any:
 
 
 def _mask_parameter(match: re.Match[str]) -> str:
-    name = match[2].replace("%5B", "[").replace("%5D", "]").replace("%5b", "[").replace("%5d", "]")
-    return f"{match[1]}{match[2]}={FIELD}" if is_sensitive(name) else match[0]
+    return f"{match[1]}{match[2]}={FIELD}" if is_sensitive(_unescaped(match[2])) else match[0]
+
+
+def _unescaped(name: str) -> str:
+    return name.replace("%5B", "[").replace("%5D", "]").replace("%5b", "[").replace("%5d", "]")
 
 
 def _mask_card(match: re.Match[str]) -> str:

@@ -23,9 +23,16 @@ IDLE_SECONDS = 65
 class Front(Protocol):
     """An ASGI application that takes some requests whole, without a task of their own (see `Gateway.take`)."""
 
-    async def __call__(self, scope: Any, receive: Any, send: Any) -> None: ...
-    def takes(self, scope: Any) -> bool: ...
-    def take(self, scope: Any, body: bytes, respond: Callable[[HttpResponse], None]) -> bool: ...
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """Answer a request as ASGI has it."""
+
+    def takes(self, scope: Any) -> bool:
+        """Whether `take` may have the request."""
+        ...
+
+    def take(self, scope: Any, body: bytes, respond: Callable[[HttpResponse], None]) -> bool:
+        """Take a request, and call *respond* once; or leave it, with False."""
+        ...
 
 
 class PatientProtocol(HttpToolsProtocol):
