@@ -72,9 +72,10 @@ class Beacon:
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """The JSON object of a body: an envelope with events or one event, and whether redaction has little to do in it."""
+    """The JSON object of a body: an envelope with events or one event, and whether redaction has nothing to do in it."""
 
     envelope: dict[str, Any]
+    size: int
     harmless: bool
 
 
@@ -122,7 +123,7 @@ def read(beacon: Beacon, max_bytes: int) -> Document:
     document = _parse(body)
     if not isinstance(document, dict):
         raise Unreadable(400, "not_an_object", "send one JSON object: an event, or an envelope with `events`")
-    return Document(document, redaction.is_harmless(body))
+    return Document(document, len(body), redaction.is_harmless(body))
 
 
 def _parse(body: bytes) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -17,6 +18,9 @@ CUT = "[cut]"
 REPLACEMENT = "\ufffd"
 
 MOST_PLAIN_KEYS = 20_000
+
+# The keys that were found to need no change, by how long a key may be.
+_PLAIN_KEYS: dict[int, set[str]] = defaultdict(set)
 
 URLS = frozenset({"url", "referrer", "href"})
 
@@ -44,7 +48,7 @@ class Cleaner:
         self._most_values = settings.collect_max_values
         # A character takes four bytes at most, so what is shorter than this need not be encoded to know that it fits.
         self._surely_fits = min(settings.collect_max_string_bytes, settings.collect_max_url_bytes) // 4
-        self._plain_keys = _plain_keys(self._most_key_chars)
+        self._plain_keys = _PLAIN_KEYS[self._most_key_chars]
         self._values = 0
         self.problem: Problem | None = None
 
@@ -156,12 +160,6 @@ class Cleaner:
     def _refuse(self, reason: str, message: str) -> None:
         if self.problem is None:
             self.problem = Problem(reason, message)
-
-
-@lru_cache(maxsize=8)
-def _plain_keys(longest: int) -> set[str]:
-    """The keys, at most *longest* characters long, that were found to need no change."""
-    return set()
 
 
 @lru_cache(maxsize=20_000)

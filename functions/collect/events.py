@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime as dt
 import re
-from collections.abc import Iterator
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -21,6 +20,7 @@ IDENTIFIER = re.compile(r"[A-Za-z0-9_-]{8,64}")
 SITE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,252}")
 EVENT_ID = re.compile(r"[0-9a-fA-F]{8}-?([0-9a-fA-F]{4}-?){3}[0-9a-fA-F]{12}")
 
+CANONICAL_EVENT_ID = re.compile(r"[^-]{8}-[^-]{4}-[^-]{4}-[^-]{4}-[^-]{12}")
 # RFC 9562, 5.9 and 5.10: the nil and the max UUID stand for "none".
 NO_EVENT_IDS = frozenset({"0" * 32, "f" * 32})
 
@@ -73,10 +73,11 @@ class Reader:
         said = {key: value for key, value in envelope.items() if key not in ("events", "event_id")}
         self._inherited = self._cleaner.clean(said) if "events" in envelope else {}
         self._envelope_problem = self._cleaner.problem
-        if len(orjson.dumps(self._inherited)) > ENVELOPE_BYTES:
+        if document.size > ENVELOPE_BYTES and len(orjson.dumps(self._inherited)) > ENVELOPE_BYTES:
             message = f"an envelope says at most {ENVELOPE_BYTES} bytes beside its events; move the rest into them"
             raise Unreadable(413, "envelope_too_large", message)
         user_agent = beacon.header("user-agent")
+        self._network = beacon.network
         self._user_agent = cut(user_agent.replace("\0", ""), USER_AGENT_BYTES) if user_agent else None
 
     def read(self, member: Any) -> tuple[Event | None, Problem | None, dict[str, Any] | None]:
@@ -84,30 +85,31 @@ class Reader:
         if not isinstance(member, dict):
             return None, Problem("not_an_object", "an event has to be a JSON object"), None
         raw = {**self._inherited, **self._cleaner.clean(member)}
-        problem = self._envelope_problem or self._cleaner.problem or next(_problems(raw), None)
+        problem = self._envelope_problem or self._cleaner.problem or _problem(raw)
         return (None, problem, raw) if problem else (self._event(raw), None, None)
 
     def site_of(self, raw: dict[str, Any]) -> str | None:
         """The site that an event names itself, else that of its page, of the Origin, of the Referer."""
-        if named := _named_site(raw):
-            return named
-        return hosts.site_of(_text(raw, "url"), self._beacon.header("origin"), self._beacon.header("referer"))
+        return _named_site(raw) or hosts.site_of(_text(raw, "url")) or self._senders_site()
+
+    def _senders_site(self) -> str | None:
+        return hosts.site_of(self._beacon.header("origin"), self._beacon.header("referer"))
 
     def _event(self, raw: dict[str, Any]) -> Event:
         url = _text(raw, "url")
-        event_id = raw.get("event_id")
+        site_id, path = hosts.locate(url) if url else (None, None)
         return Event(
-            event_id=UUID(event_id) if event_id else uuid4(),
-            event_type=raw["event_type"],
-            session_id=raw.get("session_id"),
-            visitor_id=raw.get("visitor_id"),
-            site_id=self.site_of(raw),
-            timestamp=moments.read(raw.get("timestamp"), self._now),
-            url=url,
-            path=hosts.path_of(url),
-            user_agent=self._user_agent,
-            ip_address=self._beacon.network,
-            raw_event_data=raw,
+            _event_id(raw.get("event_id")),
+            raw["event_type"],
+            raw.get("session_id"),
+            raw.get("visitor_id"),
+            _named_site(raw) or site_id or self._senders_site(),
+            moments.read(raw.get("timestamp"), self._now),
+            url,
+            path,
+            self._user_agent,
+            self._network,
+            raw,
         )
 
 
@@ -117,21 +119,24 @@ def identifier(raw: dict[str, Any] | None, name: str) -> str | None:
     return value if isinstance(value, str) and IDENTIFIER.fullmatch(value) else None
 
 
-def _problems(raw: dict[str, Any]) -> Iterator[Problem]:
-    if not isinstance(raw.get("event_type"), str) or not EVENT_TYPE.fullmatch(raw["event_type"]):
-        yield Problem(
-            "event_type_invalid", "`event_type` has to be a lower-case word such as page_view, at most 50 long"
-        )
-    event_id = raw.get("event_id")
+def _problem(raw: dict[str, Any]) -> Problem | None:
+    """The first thing that makes *raw* unfit to be an event."""
+    event_type, event_id = raw.get("event_type"), raw.get("event_id")
+    if not isinstance(event_type, str) or not EVENT_TYPE.fullmatch(event_type):
+        message = "`event_type` has to be a lower-case word such as page_view, at most 50 long"
+        return Problem("event_type_invalid", message)
     if event_id is not None and not _is_event_id(event_id):
-        yield Problem("event_id_invalid", "`event_id` has to be a UUID; leave it out and one is made")
+        return Problem("event_id_invalid", "`event_id` has to be a UUID; leave it out and one is made")
     for name in ("visitor_id", "session_id"):
         if raw.get(name) is not None and identifier(raw, name) is None:
-            yield Problem(f"{name}_invalid", f"`{name}` has to be 8 to 64 of A-Z a-z 0-9 _ -, random, not personal")
+            message = f"`{name}` has to be 8 to 64 of A-Z a-z 0-9 _ -, random, not personal"
+            return Problem(f"{name}_invalid", message)
     if raw.get("url") is not None and not isinstance(raw["url"], str):
-        yield Problem("url_invalid", "`url` has to be a string")
+        return Problem("url_invalid", "`url` has to be a string")
     if raw.get("site_id") is not None and not _named_site(raw):
-        yield Problem("site_id_invalid", "`site_id` has to be a host name; leave it out and it is told from the page")
+        message = "`site_id` has to be a host name; leave it out and it is told from the page"
+        return Problem("site_id_invalid", message)
+    return None
 
 
 def _is_event_id(value: Any) -> bool:
@@ -140,6 +145,13 @@ def _is_event_id(value: Any) -> bool:
         and EVENT_ID.fullmatch(value) is not None
         and value.replace("-", "").lower() not in NO_EVENT_IDS
     )
+
+
+def _event_id(value: str | None) -> str:
+    """*value* in the one way in which PostgreSQL writes it too."""
+    if not value:
+        return str(uuid4())
+    return value.lower() if CANONICAL_EVENT_ID.fullmatch(value) else str(UUID(value))
 
 
 def _named_site(raw: dict[str, Any]) -> str | None:

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any
-from uuid import UUID
 
 from aws_lambda_powertools import Logger
 
@@ -132,7 +131,7 @@ def _unstorable(event: Event) -> Refusal:
     return Refusal(UNSTORABLE.reason, UNSTORABLE.message, event.site_id, event.visitor_id, 0, None)
 
 
-def _answer(reading: Reading, fresh: set[UUID], unstorable: dict[UUID, str]) -> Answer:
+def _answer(reading: Reading, fresh: set[str], unstorable: dict[str, str]) -> Answer:
     if reading.failed:
         return _refused(500, "internal_error", "this is our fault; the log has it by request id", {})
     if reading.withheld:

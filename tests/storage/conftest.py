@@ -12,7 +12,7 @@ def event():
 
     def event(**fields):
         plain = {
-            "event_id": uuid.uuid4(),
+            "event_id": str(uuid.uuid4()),
             "event_type": "page_view",
             "session_id": "session-1",
             "visitor_id": "visitor-1",

@@ -118,7 +118,7 @@ def test_writing_goes_on_while_batches_are_marked(database_url, connection, even
     def write():
         with database.connect(database_url) as own:
             while not stop.is_set():
-                events.append(own, [event(event_id=uuid.uuid4()) for _ in range(5)])
+                events.append(own, [event(event_id=str(uuid.uuid4())) for _ in range(5)])
 
     writers = [threading.Thread(target=write) for _ in range(4)]
     for writer in writers:

@@ -7,22 +7,25 @@ from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
-from uuid import UUID
 
 import orjson
 import psycopg
 from psycopg.pq import TransactionStatus
 from psycopg.rows import dict_row
+from psycopg.types.json import Jsonb
 
 from storage.database import Connection
 from storage.errors import WritersBusy
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Event:
-    """One accepted event: the columns of `events_log`, and the whole event as it was sent, redacted."""
+    """One accepted event: the columns of `events_log`, and the whole event as it was sent, redacted.
 
-    event_id: UUID
+    `event_id` is a UUID in its canonical form: lower case, with hyphens (RFC 9562, 4).
+    """
+
+    event_id: str
     event_type: str
     session_id: str | None
     visitor_id: str | None
@@ -39,8 +42,8 @@ class Event:
 class Appended:
     """What became of the events that were handed to `append`: stored now, or refused by PostgreSQL itself."""
 
-    stored: frozenset[UUID]
-    unstorable: dict[UUID, str]
+    stored: frozenset[str]
+    unstorable: dict[str, str]
 
 
 def append(connection: Connection, events: Sequence[Event]) -> Appended:
@@ -54,12 +57,12 @@ def append(connection: Connection, events: Sequence[Event]) -> Appended:
         return Appended(frozenset(), {})
     # In one order everywhere: two writers that insert the same two ids the other way round would deadlock.
     ordered = sorted(events, key=lambda event: event.event_id)
-    unstorable: dict[UUID, str] = {}
+    unstorable: dict[str, str] = {}
     stored = _append(connection, ordered, unstorable)
     return Appended(frozenset(stored), unstorable)
 
 
-def _append(connection: Connection, events: Sequence[Event], unstorable: dict[UUID, str]) -> list[UUID]:
+def _append(connection: Connection, events: Sequence[Event], unstorable: dict[str, str]) -> list[str]:
     idle = connection.info.transaction_status == TransactionStatus.IDLE
     try:
         with nullcontext() if idle else connection.transaction():
@@ -72,7 +75,7 @@ def _append(connection: Connection, events: Sequence[Event], unstorable: dict[UU
     return _append(connection, events[:middle], unstorable) + _append(connection, events[middle:], unstorable)
 
 
-def _insert(connection: Connection, events: Sequence[Event]) -> list[UUID]:
+def _insert(connection: Connection, events: Sequence[Event]) -> list[str]:
     rows = connection.execute(
         """
         /* events.append */
@@ -80,13 +83,13 @@ def _insert(connection: Connection, events: Sequence[Event]) -> list[UUID]:
                             user_agent, ip_address, raw_event_data)
         SELECT event_id, event_type, session_id, visitor_id, site_id, timestamp, url, path,
                user_agent, ip_address, raw_event_data
-          FROM jsonb_to_recordset(%s::jsonb) AS event (
+          FROM jsonb_to_recordset(%s) AS event (
                event_id uuid, event_type text, session_id text, visitor_id text, site_id text,
                timestamp timestamptz, url text, path text, user_agent text, ip_address inet, raw_event_data jsonb)
             ON CONFLICT ON CONSTRAINT events_event_id_key DO NOTHING
-        RETURNING event_id
+        RETURNING event_id::text
         """,
-        (orjson.dumps(events).decode(),),
+        (Jsonb(events, orjson.dumps),),
     ).fetchall()
     return [row[0] for row in rows]
 

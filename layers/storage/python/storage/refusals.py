@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import orjson
+from psycopg.types.json import Jsonb
 
 from storage.database import Connection
 
@@ -32,10 +33,10 @@ def keep(connection: Connection, refusals: Sequence[Refusal]) -> None:
         /* refusals.keep */
         INSERT INTO rejected_events (reason, message, site_id, visitor_id, body_bytes, payload)
         SELECT reason, message, site_id, visitor_id, body_bytes, payload
-          FROM jsonb_to_recordset(%s::jsonb) AS refusal (
+          FROM jsonb_to_recordset(%s) AS refusal (
                reason text, message text, site_id text, visitor_id text, body_bytes integer, payload jsonb)
         """,
-        (orjson.dumps(refusals).decode(),),
+        (Jsonb(refusals, orjson.dumps),),
     )
 
 
