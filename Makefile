@@ -6,6 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 UV := $(BIN)/uv
 LOCALSTACK := .venv-localstack
+BENCHMARK := .venv-benchmark
 PIXEL := pixel/dist/tracking.js
 
 .PHONY: help
@@ -54,6 +55,16 @@ check: setup ## Lint and type-check everything, and measure the Lambda package
 	cd pixel && npm run --silent check
 	$(BIN)/python layers/measure.py
 
+$(BENCHMARK)/.installed: benchmarks/baseline/requirements.txt $(VENV)/.installed
+	test -x $(BENCHMARK)/bin/python || $(PYTHON) -m venv $(BENCHMARK)
+	VIRTUAL_ENV=$(BENCHMARK) $(UV) pip sync --quiet --require-hashes benchmarks/baseline/requirements.txt
+	touch $@
+
+.PHONY: benchmark
+benchmark: setup $(BENCHMARK)/.installed ## Measure intake beside a FastAPI collector, and export beside COPY (needs wrk)
+	$(BIN)/python benchmarks/ingest.py
+	$(BIN)/python benchmarks/export.py
+
 .PHONY: format
 format: setup ## Format the Python code and mend what ruff can
 	$(BIN)/ruff check --fix .
@@ -63,8 +74,9 @@ format: setup ## Format the Python code and mend what ruff can
 lock: $(VENV)/.installed ## Resolve and pin every dependency anew
 	$(UV) pip compile pyproject.toml --group dev --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header -q -U -o requirements.txt
 	$(UV) pip compile local/services/localstack-requirements.in --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header -q -U -o local/services/localstack-requirements.txt
+	$(UV) pip compile benchmarks/baseline/requirements.in --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header -q -U -o benchmarks/baseline/requirements.txt
 	layers/dependencies/lock.sh
 
 .PHONY: clean
 clean: ## Remove environments and built files (never .data)
-	rm -rf $(VENV) $(LOCALSTACK) pixel/node_modules pixel/dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) $(LOCALSTACK) $(BENCHMARK) pixel/node_modules pixel/dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
