@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import gc
 from typing import Any
 
 from collect import intake
@@ -121,3 +122,7 @@ def _bytes(body: str | bytes) -> bytes:
 
 
 handler = api.handler
+
+# A batch makes many small objects and no cycles; what is loaded by now stays for good.
+gc.freeze()
+gc.set_threshold(20_000, 20, 50)

@@ -5,10 +5,8 @@ https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-cors.html
 
 from __future__ import annotations
 
-from functools import lru_cache
-
 from emulator.http_event import Request
-from emulator.http_response import HttpResponse
+from emulator.http_response import Headers, HttpResponse
 from emulator.template import Cors
 
 
@@ -36,13 +34,8 @@ def preflight(cors: Cors, request: Request) -> HttpResponse:
     return HttpResponse(204, tuple(headers))
 
 
-def decorated(cors: Cors, origin: str, response: HttpResponse) -> HttpResponse:
-    """*response* with the API's CORS headers in place of whatever the function set."""
-    return HttpResponse(response.status, _headers(cors, origin, response.headers), response.body)
-
-
-@lru_cache(maxsize=256)
-def _headers(cors: Cors, origin: str, headers: tuple[tuple[str, str], ...]) -> tuple[tuple[str, str], ...]:
+def decorated(cors: Cors, origin: str, headers: Headers) -> Headers:
+    """*headers* with the API's CORS headers in place of whatever the function set."""
     kept = [item for item in headers if not item[0].startswith("access-control-")]
     if origin and (allowed := _allowed(cors, origin)):
         kept.append(("access-control-allow-origin", allowed))

@@ -6,6 +6,7 @@ import asyncio
 import ipaddress
 import json
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
+from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
 from emulator import cors, http_event
@@ -51,6 +52,8 @@ class Gateway:
         trusted_proxies: Sequence[ipaddress.IPv4Network | ipaddress.IPv6Network] = (),
     ) -> None:
         self._cors = template.cors
+        if template.cors:
+            self._cors_headers = lru_cache(maxsize=256)(partial(cors.decorated, template.cors))
         self._routes = RouteTable(template.routes)
         self._pools = pools
         self._coalescers = {
@@ -173,7 +176,9 @@ class Gateway:
             invocation.exception()
 
     def _decorated(self, origin: str, response: HttpResponse) -> HttpResponse:
-        return cors.decorated(self._cors, origin, response) if self._cors else response
+        if not self._cors:
+            return response
+        return HttpResponse(response.status, self._cors_headers(origin, response.headers), response.body)
 
     def _source_ip(self, scope: Scope) -> str:
         """The client's address: the peer's, or what trusted proxies say of it, read from the right."""

@@ -7,7 +7,10 @@ import binascii
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
+
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
 from emulator.runtime_api import Result
 
@@ -15,20 +18,36 @@ from emulator.runtime_api import Result
 HOP_BY_HOP = frozenset({"connection", "content-length", "date", "upgrade", "transfer-encoding", "keep-alive"})
 
 
+Headers = tuple[tuple[str, str], ...]
+
+
 @dataclass(frozen=True, slots=True)
 class HttpResponse:
     """An answer: status, headers in order with lower-case names, body."""
 
     status: int
-    headers: tuple[tuple[str, str], ...] = ()
+    headers: Headers = ()
     body: bytes = b""
 
     def encoded_headers(self) -> list[tuple[bytes, bytes]]:
         """The headers as they are sent, with the length of the body."""
-        headers = [(name.encode("latin-1"), value.encode("latin-1", "replace")) for name, value in self.headers]
-        if self.status not in (204, 304):
-            headers.append((b"content-length", str(len(self.body)).encode()))
-        return headers
+        return _encoded(self.status, self.headers, len(self.body))
+
+
+def _encoded(status: int, headers: Headers, length: int) -> list[tuple[bytes, bytes]]:
+    encoded = [(name.encode("latin-1"), value.encode("latin-1", "replace")) for name, value in headers]
+    if status not in (204, 304):
+        encoded.append((b"content-length", str(length).encode()))
+    return encoded
+
+
+@lru_cache(maxsize=1024)
+def head(status: int, headers: Headers, length: int) -> bytes:
+    """What goes before a body of *length* bytes, but for the last empty line: others may add to it."""
+    lines = [STATUS_LINE[status]]
+    for name, value in _encoded(status, headers, length):
+        lines += (name, b": ", value, b"\r\n")
+    return b"".join(lines)
 
 
 def message(status: int, text: str, headers: Mapping[str, str] | None = None) -> HttpResponse:

@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
 import uvicorn
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
-from emulator.http_response import HttpResponse
+from emulator.http_response import HttpResponse, head
 
 HEADER_SECONDS = 10
 MESSAGE_SECONDS = 30
@@ -127,11 +127,11 @@ class PatientProtocol(HttpToolsProtocol):
         def respond(response: HttpResponse) -> None:
             if cycle.disconnected:
                 return
-            lines = [STATUS_LINE[response.status]]
-            for name, value in (*self.server_state.default_headers, *response.encoded_headers()):
-                lines += (name, b": ", value, b"\r\n")
-            lines += (b"\r\n" if cycle.keep_alive else b"connection: close\r\n\r\n", response.body)
-            self.transport.write(b"".join(lines))
+            parts = [head(response.status, response.headers, len(response.body))]
+            for name, value in self.server_state.default_headers:
+                parts += (name, b": ", value, b"\r\n")
+            parts += (b"\r\n" if cycle.keep_alive else b"connection: close\r\n\r\n", response.body)
+            self.transport.write(b"".join(parts))
             cycle.response_complete = True
             if not cycle.keep_alive:
                 self.transport.close()
