@@ -59,9 +59,12 @@ def collect_queued(records: list[dict[str, Any]]) -> dict[str, Any]:
     """
     replies = _collect([from_record(record) for record in records])
     named = [(str(record["messageId"]), reply) for record, reply in zip(records, replies, strict=True)]
+    # Most are the same answer, which is then made once.
+    made = {id(reply): reply for reply in replies}
+    answers = {key: _integration(reply) for key, reply in made.items()}
     return {
         "batchItemFailures": [{"itemIdentifier": name} for name, reply in named if reply.status >= 500],
-        "answers": {name: _integration(reply) for name, reply in named},
+        "answers": {name: answers[id(reply)] for name, reply in named},
     }
 
 

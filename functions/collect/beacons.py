@@ -10,6 +10,7 @@ import re
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import orjson
@@ -52,6 +53,8 @@ class Beacon:
     def signal(self) -> str | None:
         """The privacy signal that this beacon carries, if any: `gpc` before `dnt`."""
         for header in ("sec-gpc", "dnt"):
+            if header not in self.headers:
+                continue
             values = {part.strip().lower() for part in (self.header(header) or "").split(",")}
             if values & SIGNAL_IS_SET:
                 return SIGNALS[header]
@@ -92,7 +95,7 @@ class Unreadable(Exception):
 def from_record(record: Mapping[str, Any]) -> Beacon:
     """The beacon in an SQS record: the body as sent (base64 when `is_base64` says so), the headers as attributes."""
     attributes = {
-        name.lower().replace("_", "-"): attribute.get("stringValue") or ""
+        _header_name(name): attribute.get("stringValue") or ""
         for name, attribute in (record.get("messageAttributes") or {}).items()
     }
     body = str(record.get("body") or "").encode()
@@ -102,6 +105,11 @@ def from_record(record: Mapping[str, Any]) -> Beacon:
         except binascii.Error:
             body = b""
     return Beacon(body, attributes, attributes.get("source-ip"))
+
+
+@lru_cache(maxsize=256)
+def _header_name(attribute: str) -> str:
+    return attribute.lower().replace("_", "-")
 
 
 def read(beacon: Beacon, max_bytes: int) -> Document:

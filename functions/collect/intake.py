@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 from aws_lambda_powertools import Logger
@@ -149,6 +150,8 @@ def _answer(reading: Reading, fresh: set[str], unstorable: dict[str, str]) -> An
             accepted += 1
         else:
             duplicates += 1
+    if not rejected:
+        return _all_stored(accepted, duplicates)
     counts = {
         "accepted": accepted,
         "duplicates": duplicates,
@@ -157,11 +160,16 @@ def _answer(reading: Reading, fresh: set[str], unstorable: dict[str, str]) -> An
             for index, problem in sorted(rejected, key=lambda item: item[0])
         ],
     }
-    if not accepted and not duplicates and not rejected:
-        return Answer(204, None)
     if accepted or duplicates:
         return Answer(202, counts)
     return _refused(400, rejected[0][1].reason, rejected[0][1].message, counts)
+
+
+@lru_cache(maxsize=64)
+def _all_stored(accepted: int, duplicates: int) -> Answer:
+    if not accepted and not duplicates:
+        return Answer(204, None)
+    return Answer(202, {"accepted": accepted, "duplicates": duplicates, "rejected": []})
 
 
 def _refused(status: int, code: str, message: str, counts: dict[str, Any]) -> Answer:

@@ -16,7 +16,7 @@ import uuid
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 import orjson
@@ -35,8 +35,6 @@ BATCH_BYTES = 4 * 1024 * 1024
 # A process may die of something else while a request is in it, so once is no proof against the request.
 MOST_ATTEMPTS_ALONE = 2
 SHORT_BODY = 1024
-# Where a record's time goes in what all records of a queue have in common.
-NOW = "\u2192now"
 
 logger = logging.getLogger("emulator")
 
@@ -64,7 +62,7 @@ class Coalescer:
         self._under_way: set[asyncio.Task[None]] = set()
         self._prefix = str(uuid.uuid4())[:24]
         self._numbers = itertools.count()
-        self._tail = _tail(pool.function.name)
+        self._tail = lru_cache(maxsize=1)(partial(_tail, pool.function.name))
 
     @property
     def waiting(self) -> int:
@@ -77,7 +75,7 @@ class Coalescer:
         *attributes* are what the record is to carry beside the body: headers by lower-case name, and `source-ip`.
         """
         message_id = f"{self._prefix}{next(self._numbers) & 0xFFFFFFFFFFFF:012x}"
-        record = _record(message_id, attributes, body, self._tail)
+        record = _record(message_id, attributes, body, self._tail(int(time.time() * 1000)))
         if len(record) > BATCH_BYTES:
             respond(message(413, "Request Entity Too Large"))
         elif len(self._queue) >= LONGEST_QUEUE:
@@ -195,19 +193,19 @@ def _record(message_id: str, attributes: Mapping[str, str], body: bytes, tail: b
         orjson.dumps(text),
         orjson.dumps(described),
         hashlib.md5(body, usedforsecurity=False).hexdigest().encode(),
-        tail.replace(NOW.encode(), str(int(time.time() * 1000)).encode()),
+        tail,
     )
 
 
-def _tail(function: str) -> bytes:
-    """What every record of a queue says, after a comma."""
+def _tail(function: str, now_ms: int) -> bytes:
+    """What every record of a queue says at the same moment, after a comma."""
     region = PSEUDO_PARAMETERS["AWS::Region"]
     same = {
         "attributes": {
             "ApproximateReceiveCount": "1",
-            "SentTimestamp": NOW,
+            "SentTimestamp": str(now_ms),
             "SenderId": ACCOUNT_ID,
-            "ApproximateFirstReceiveTimestamp": NOW,
+            "ApproximateFirstReceiveTimestamp": str(now_ms),
         },
         "eventSource": "aws:sqs",
         "eventSourceARN": f"arn:aws:sqs:{region}:{ACCOUNT_ID}:{function}",

@@ -106,9 +106,9 @@ class Gateway:
         False when something about it is out of the ordinary: then nothing was done, and ASGI's way is to be taken.
         """
         headers = dict(scope["headers"])
-        size = sum(map(len, headers)) + sum(map(len, headers.values())) + len(scope["raw_path"])
-        ordinary = len(headers) == len(scope["headers"]) and b"transfer-encoding" not in headers
-        if not ordinary or size > HEADER_BYTES or len(body) > BODY_BYTES:
+        if len(headers) != len(scope["headers"]) or b"transfer-encoding" in headers:
+            return False
+        if len(b"".join(headers) + b"".join(headers.values())) > HEADER_BYTES or len(body) > BODY_BYTES:
             return False
         direct = self._direct[scope["method"], scope["raw_path"]]
         attributes = {name: headers[key].decode("latin-1") for key, name in direct.headers if key in headers}

@@ -90,8 +90,13 @@ class PatientProtocol(HttpToolsProtocol):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Take a header, but not a trailer: it comes after everything was decided (RFC 9110, 6.5.1)."""
-        if self._in_headers:
-            super().on_header(name, value)
+        if not self._in_headers:
+            return
+        # As uvicorn has it, without another call: there are ten of these a request.
+        name = name.lower()
+        if name == b"expect" and value.lower() == b"100-continue":
+            self.expect_100_continue = True
+        self.headers.append((name, value))
 
     def on_headers_complete(self) -> None:
         """Give the body its own time."""
