@@ -27,6 +27,7 @@ class Machine:
 
     host: str
     port: int
+    invoke_port: int | None
     data_dir: Path
     trusted_proxies: tuple[Network, ...]
     localstack_python: Path
@@ -38,9 +39,7 @@ class Machine:
         Raises:
             MachineInvalid: one of them is wrong.
         """
-        port = environ.get("EVOTHESIS_PORT") or "8000"
-        if not port.isascii() or not port.isdigit() or not 0 <= int(port[:6]) <= 65_535:
-            raise MachineInvalid(f"EVOTHESIS_PORT: {port!r} is not a port from 0 to 65535")
+        invoke_port = environ.get("EVOTHESIS_INVOKE_PORT")
         proxies = []
         for text in filter(None, (environ.get("EVOTHESIS_TRUSTED_PROXIES") or "").replace(",", " ").split()):
             try:
@@ -50,7 +49,8 @@ class Machine:
         python = environ.get("EVOTHESIS_LOCALSTACK_PYTHON") or str(ROOT / ".venv-localstack" / "bin" / "python")
         return cls(
             host=environ.get("EVOTHESIS_HOST") or "127.0.0.1",
-            port=int(port),
+            port=_port("EVOTHESIS_PORT", environ.get("EVOTHESIS_PORT") or "8000"),
+            invoke_port=_port("EVOTHESIS_INVOKE_PORT", invoke_port) if invoke_port else None,
             data_dir=Path(environ.get("EVOTHESIS_DATA_DIR") or ".data").resolve(),
             trusted_proxies=tuple(proxies),
             localstack_python=Path(python),
@@ -89,3 +89,9 @@ class Machine:
                 stream.write(secrets.token_urlsafe(32) + "\n")
             made.replace(file)
         return file.read_text().strip()
+
+
+def _port(name: str, text: str) -> int:
+    if not text.isascii() or not text.isdigit() or not 0 <= int(text[:6]) <= 65_535:
+        raise MachineInvalid(f"{name}: {text!r} is not a port from 0 to 65535")
+    return int(text)

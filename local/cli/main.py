@@ -6,26 +6,37 @@ import sys
 
 import click
 
+from cli.export import export
+from cli.invoke import invoke
+from cli.logs import logs
 from cli.machine import MachineInvalid
 from cli.run import run
+from cli.running import NotRunning
+from cli.status import status
 from emulator.errors import EmulatorError
 from services.child import Ended, StartFailed
 from storage.errors import StorageError
 
+EXIT_CODES = "\b\nExit status: 0 done, 1 failed, 2 wrong usage, 3 no runtime is running."
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]}, epilog=EXIT_CODES)
 @click.version_option(package_name="evothesis", prog_name="evothesis")
 def commands() -> None:
     """First-party web analytics data that the client owns."""
 
 
-commands.add_command(run)
+for command in (run, status, export, invoke, logs):
+    commands.add_command(command)
 
 
 def main() -> None:
-    """Run the command line; what a user can mend is one line on standard error, and exit status 1."""
+    """Run the command line; what a user can mend is one line on standard error."""
     try:
         commands()
+    except NotRunning as error:
+        click.echo(f"evothesis: {error}", err=True)
+        sys.exit(3)
     except (StorageError, EmulatorError, StartFailed, Ended, MachineInvalid) as error:
         click.echo(f"evothesis: {error}", err=True)
         sys.exit(1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import os
 import socket
@@ -20,7 +21,7 @@ from cli.machine import ROOT, Machine, MachineInvalid
 from emulator import template
 from emulator.runtime import Runtime
 from emulator.server import listen
-from services.child import StartFailed
+from services.child import StartFailed, free_port
 from services.localstack import LocalStack
 from services.postgres import Postgres
 from storage import settings as storage_settings
@@ -33,6 +34,7 @@ DEMO_KEYS = {
 
 
 LOOK_SECONDS = 0.5
+PREFERRED_INVOKE_PORT = 9001
 
 
 @click.command()
@@ -51,8 +53,10 @@ def run() -> None:
     machine = Machine.from_environ(os.environ)
     with ExitStack() as stack:
         stack.enter_context(machine.claim())
-        listener = _listen(machine)
-        stack.callback(listener.close)
+        listener = stack.enter_context(_listener("EVOTHESIS_PORT", machine.host, machine.port))
+        # What programs on this machine ask for is for them alone, whoever may reach the front.
+        invoke_port = free_port(PREFERRED_INVOKE_PORT) if machine.invoke_port is None else machine.invoke_port
+        behind = stack.enter_context(_listener("EVOTHESIS_INVOKE_PORT", "127.0.0.1", invoke_port))
         os.environ.setdefault("EVOTHESIS_ADMIN_TOKEN", "")
         if not os.environ["EVOTHESIS_ADMIN_TOKEN"]:
             os.environ["EVOTHESIS_ADMIN_TOKEN"] = machine.admin_token()
@@ -63,8 +67,10 @@ def run() -> None:
             template.load(ROOT / "sam-template.yaml", parameters.of(settings)),
             static.site(ROOT / "pixel"),
             machine.trusted_proxies,
+            machine.data_dir,
         )
-        uvloop.run(_serve(runtime, services, listener, lambda: _announce(machine, listener, settings)))
+        stack.enter_context(_found_by_others(machine, listener, behind))
+        uvloop.run(_serve(runtime, services, listener, behind, lambda: _announce(machine, listener, settings)))
     click.echo("stopped; the data stays in " + str(machine.data_dir))
 
 
@@ -76,13 +82,19 @@ class _Services:
     demo_buckets: bool = False
 
 
-async def _serve(runtime: Runtime, services: _Services, listener: socket.socket, on_ready: Callable[[], None]) -> None:
+async def _serve(
+    runtime: Runtime,
+    services: _Services,
+    listener: socket.socket,
+    behind: socket.socket,
+    on_ready: Callable[[], None],
+) -> None:
     """Serve until told to stop; without one of its parts the whole stops too, so that whoever supervises it sees it.
 
     Raises:
         Ended: a part ended by itself.
     """
-    serving = asyncio.create_task(runtime.serve(listener, on_ready))
+    serving = asyncio.create_task(runtime.serve(listener, on_ready, behind))
     try:
         while not serving.done():
             await asyncio.wait([serving], timeout=LOOK_SECONDS)
@@ -122,12 +134,30 @@ def _services(machine: Machine, wanted: Settings) -> Iterator[_Services]:
         yield services
 
 
-def _listen(machine: Machine) -> socket.socket:
+@contextmanager
+def _listener(setting: str, host: str, port: int) -> Iterator[socket.socket]:
     try:
-        return listen(machine.host, machine.port)
+        listener = listen(host, port)
     except OSError as error:
-        where = f"{machine.host}:{machine.port}"
-        raise MachineInvalid(f"EVOTHESIS_PORT: cannot listen on {where}: {error.strerror}; set another") from None
+        raise MachineInvalid(f"{setting}: cannot listen on {host}:{port}: {error.strerror}; set another") from None
+    with listener:
+        yield listener
+
+
+@contextmanager
+def _found_by_others(machine: Machine, listener: socket.socket, behind: socket.socket) -> Iterator[None]:
+    """Say in the data directory where the runtime is, for as long as the block runs."""
+    at = {"url": _url(machine, listener), "invoke_url": f"http://127.0.0.1:{behind.getsockname()[1]}"}
+    _keep_private(machine, "runtime.json", json.dumps(at))
+    try:
+        yield
+    finally:
+        (machine.data_dir / "runtime.json").unlink(missing_ok=True)
+
+
+def _url(machine: Machine, listener: socket.socket) -> str:
+    host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(machine.host, machine.host)  # noqa: S104 - it is not bound here
+    return f"http://{host}:{listener.getsockname()[1]}"
 
 
 def _prepare(demo_buckets: bool) -> None:
@@ -144,12 +174,12 @@ def _keep_private(machine: Machine, name: str, text: str) -> None:
 
 
 def _announce(machine: Machine, listener: socket.socket, settings: Settings) -> None:
-    url = f"http://{machine.host}:{listener.getsockname()[1]}"
-    lines = [f"demo site    {url}/", f"admin token  {machine.data_dir / 'admin-token'}"]
+    url = _url(machine, listener)
+    lines = [f"demo site     {url}/", f"admin token   {machine.data_dir / 'admin-token'}"]
     if not settings.backup_s3_bucket:
         lines.append("backup bucket none: BACKUP_S3_BUCKET is not set, so nothing meters what is delivered")
     for destination in settings.destinations():
         endpoint = f" at {destination.endpoint_url}" if destination.endpoint_url else ""
-        lines.append(f"{destination.name} bucket s3://{destination.bucket}/{destination.prefix}/{endpoint}")
+        lines.append(f"{destination.name + ' bucket':13} s3://{destination.bucket}/{destination.prefix}/{endpoint}")
     click.echo("\n".join([*lines, f"ready: {url}"]))
     sys.stdout.flush()

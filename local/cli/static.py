@@ -12,7 +12,7 @@ from starlette.routing import Mount
 from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 
-from emulator.gateway import AsgiApp
+from emulator.body import AsgiApp
 
 
 class _Fresh(StaticFiles):

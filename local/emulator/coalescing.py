@@ -24,9 +24,9 @@ import orjson
 from emulator.errors import Throttled
 from emulator.http_response import HttpResponse, integration, message
 from emulator.intrinsics import ACCOUNT_ID, PSEUDO_PARAMETERS
+from emulator.model import Batch
 from emulator.pool import Pool
 from emulator.runtime_api import Result
-from emulator.template import Batch
 
 LONGEST_QUEUE = 4000
 # While one batch waits for its commit, the next is read; a third would only make batches smaller.

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from emulator.http_event import Request
 from emulator.http_response import Headers, HttpResponse
-from emulator.template import Cors
+from emulator.model import Cors
 
 
 def is_preflight(request: Request) -> bool:

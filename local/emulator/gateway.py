@@ -5,38 +5,34 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import json
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
-from emulator import cors, http_event
+from emulator import cors, http_event, metrics
+from emulator.body import AsgiApp, BodyTooLarge, Receive, Scope, Send, read_body, send_response
 from emulator.coalescing import Coalescer
 from emulator.errors import Throttled
 from emulator.http_event import Request
 from emulator.http_response import HttpResponse, convert, message
+from emulator.model import Route, Template
 from emulator.pool import Pool
 from emulator.routes import RouteTable
-from emulator.template import Route, Template
-
-Scope = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
-Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
-AsgiApp = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 # https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-quotas.html and Lambda's own limit.
 BODY_BYTES = 10 * 1024 * 1024
 EVENT_BYTES = 6 * 1024 * 1024
 HEADER_BYTES = 10_240
-INTEGRATION_SECONDS = 30
 
 BODY_SECONDS = 20
 
 
-class BodyTooLarge(Exception):
-    """The body goes on past the limit."""
+Found = tuple[Route, dict[str, str]] | None
 
 
 class _Direct(NamedTuple):
+    route: Route
     coalescer: Coalescer
     headers: tuple[tuple[bytes, str], ...]
 
@@ -54,27 +50,33 @@ class Gateway:
         self._cors = template.cors
         if template.cors:
             self._cors_headers = lru_cache(maxsize=256)(partial(cors.decorated, template.cors))
-        self._routes = RouteTable(template.routes)
+        self._routes = RouteTable(template.routes, template.stage)
+        self._stage = http_event.Stage(template.stage, template.stage_variables)
         self._pools = pools
         self._coalescers = {
             route: Coalescer(pools[route.function], route.batch) for route in template.routes if route.batch
         }
         self._direct = {
             (route.method, route.path.encode()): _Direct(
-                coalescer, tuple((name.encode(), name) for name in route.batch.headers)
+                route, coalescer, tuple((name.encode(), name) for name in route.batch.headers)
             )
             for route, coalescer in self._coalescers.items()
-            if route.batch and route.method not in ("ANY", "OPTIONS") and "{" not in route.path
+            if route.batch and self._is_plain(route)
         }
         self._static = static
         self._trusted = trusted_proxies
         self._running: set[asyncio.Task[Any]] = set()
+        self._closed = False
+
+    def close(self) -> None:
+        """Take no further request: whoever comes now is told to come again."""
+        self._closed = True
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one HTTP request."""
         headers = tuple((name.decode("latin-1"), value.decode("latin-1")) for name, value in scope["headers"])
         if sum(len(name) + len(value) for name, value in headers) + len(scope["raw_path"]) > HEADER_BYTES:
-            await _send(send, message(431, "Request Header Fields Too Large"), close=True)
+            await send_response(send, message(431, "Request Header Fields Too Large"), close=True)
             return
         raw_path = scope["raw_path"].decode("latin-1")
         request = Request(
@@ -89,16 +91,20 @@ class Gateway:
             scheme=scope["scheme"],
         )
         if self._cors and cors.is_preflight(request):
-            await _send(send, cors.preflight(self._cors, request))
+            await send_response(send, cors.preflight(self._cors, request))
             return
-        if self._static and self._routes.find(request.method, raw_path) is None:
+        if self._closed:
+            await send_response(send, self._decorated(request.header("origin"), _closed()), close=True)
+            return
+        found = self._routes.find(request.method, raw_path)
+        if found is None and self._static:
             await self._static(scope, receive, send)
             return
-        await self._answer(request, receive, send)
+        await self._answer(request, found, receive, send)
 
     def takes(self, scope: Scope) -> bool:
         """Whether a request of *scope* may go to `take`, once it has arrived whole."""
-        return (scope["method"], scope["raw_path"]) in self._direct
+        return (scope["method"], scope["raw_path"]) in self._direct and not self._closed
 
     def take(self, scope: Scope, body: bytes, respond: Callable[[HttpResponse], None]) -> bool:
         """Answer a request without a task of its own, or what sharing an invocation saves would be spent here.
@@ -114,7 +120,12 @@ class Gateway:
         attributes = {name: headers[key].decode("latin-1") for key, name in direct.headers if key in headers}
         attributes["source-ip"] = self._source_ip(scope)
         origin = headers.get(b"origin", b"").decode("latin-1")
-        direct.coalescer.submit(attributes, body, lambda response: respond(self._decorated(origin, response)))
+
+        def answer(response: HttpResponse) -> None:
+            _count(direct.route, response.status)
+            respond(self._decorated(origin, response))
+
+        direct.coalescer.submit(attributes, body, answer)
         return True
 
     async def drain(self) -> None:
@@ -123,52 +134,50 @@ class Gateway:
         if self._running:
             await asyncio.wait(self._running)
 
-    async def _answer(self, request: Request, receive: Receive, send: Send) -> None:
+    async def _answer(self, request: Request, found: Found, receive: Receive, send: Send) -> None:
         names = {name for name, _ in request.headers}
         if {"content-length", "transfer-encoding"} <= names:
             # Two lengths for one body: who trusts the other one reads somebody else's request (RFC 9112, 6.1).
-            await _send(send, message(400, "Bad Request"), close=True)
+            await send_response(send, message(400, "Bad Request"), close=True)
             return
+        close = False
         try:
-            body = await asyncio.wait_for(_read_body(receive), BODY_SECONDS)
+            body = await asyncio.wait_for(read_body(receive, BODY_BYTES), BODY_SECONDS)
+            if body is None:
+                return
+            response = await self._respond(replace(request, body=body), found)
         except BodyTooLarge:
-            await _send(
-                send, self._decorated(request.header("origin"), message(413, "Request Entity Too Large")), close=True
-            )
-            return
+            response, close = message(413, "Request Entity Too Large"), True
         except TimeoutError:
-            await _send(send, message(408, "Request Timeout"), close=True)
-            return
-        if body is None:
-            return
-        response = await self._respond(_with_body(request, body))
-        await _send(send, self._decorated(request.header("origin"), response))
+            response, close = message(408, "Request Timeout"), True
+        if found:
+            _count(found[0], response.status)
+        empty = request.method == "HEAD"
+        await send_response(send, self._decorated(request.header("origin"), response), close=close, empty=empty)
 
-    async def _respond(self, request: Request) -> HttpResponse:
-        found = self._routes.find(request.method, request.raw_path)
+    async def _respond(self, request: Request, found: Found) -> HttpResponse:
         if found is None:
             return message(404, "Not Found")
         route, parameters = found
         if coalescer := self._coalescers.get(route):
             return await _coalesced(coalescer, route, request)
-        payload = json.dumps(http_event.build(request, route, parameters)).encode()
+        payload = json.dumps(http_event.build(request, route, parameters, self._stage)).encode()
         if len(payload) > EVENT_BYTES:
             return message(413, "Request Entity Too Large")
         # A client that goes away, or is told 503, does not stop the function.
         invocation = asyncio.ensure_future(self._pools[route.function].invoke(payload))
         self._running.add(invocation)
         invocation.add_done_callback(self._finished)
+        done, _ = await asyncio.wait([invocation], timeout=route.timeout_seconds)
+        if not done:
+            return message(503, "Service Unavailable")
         try:
-            result = await asyncio.wait_for(asyncio.shield(invocation), self._patience(route.function))
+            return convert(invocation.result(), route.payload_version)
         except Throttled:
             return message(503, "Service Unavailable", {"retry-after": "1"})
-        except TimeoutError:
-            return message(503, "Service Unavailable")
-        return convert(result, route.payload_version)
 
-    def _patience(self, function: str) -> float:
-        # API Gateway gives up after 30 s; a function that may take longer is waited for here, where nothing forces us.
-        return max(INTEGRATION_SECONDS, self._pools[function].function.timeout_seconds + 1)
+    def _is_plain(self, route: Route) -> bool:
+        return route.method not in ("ANY", "OPTIONS") and "{" not in route.path and self._stage.name == "$default"
 
     def _finished(self, invocation: asyncio.Task[Any]) -> None:
         self._running.discard(invocation)
@@ -198,26 +207,18 @@ class Gateway:
         return any(parsed in network for network in self._trusted)
 
 
-def _with_body(request: Request, body: bytes) -> Request:
-    values = {name: getattr(request, name) for name in Request.__slots__}
-    return Request(**{**values, "body": body})
+def _closed() -> HttpResponse:
+    return message(503, "Service Unavailable", {"retry-after": "5"})
 
 
-async def _read_body(receive: Receive) -> bytes | None:
-    """The whole body, None when the client goes away before its end."""
-    chunks: list[bytes] = []
-    size = 0
-    while True:
-        event = await receive()
-        if event["type"] == "http.disconnect":
-            return None
-        chunk = event.get("body", b"")
-        size += len(chunk)
-        if size > BODY_BYTES:
-            raise BodyTooLarge
-        chunks.append(chunk)
-        if not event.get("more_body"):
-            return b"".join(chunks)
+def _count(route: Route, status: int) -> None:
+    _counter(route.method, route.path, status).inc()
+
+
+@lru_cache(maxsize=1024)
+def _counter(method: str, path: str, status: int) -> Any:
+    # Which answer this is in the table of counters is looked up once.
+    return metrics.RESPONSES.labels(method, path, str(status))
 
 
 async def _coalesced(coalescer: Coalescer, route: Route, request: Request) -> HttpResponse:
@@ -231,11 +232,3 @@ async def _coalesced(coalescer: Coalescer, route: Route, request: Request) -> Ht
 
     coalescer.submit(attributes, request.body, respond)
     return await answer
-
-
-async def _send(send: Send, response: HttpResponse, *, close: bool = False) -> None:
-    headers = response.encoded_headers()
-    if close:
-        headers.append((b"connection", b"close"))
-    await send({"type": "http.response.start", "status": response.status, "headers": headers})
-    await send({"type": "http.response.body", "body": response.body})

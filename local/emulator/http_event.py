@@ -10,12 +10,12 @@ import secrets
 import time
 from collections import defaultdict
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import parse_qsl
 
 from emulator.intrinsics import ACCOUNT_ID
-from emulator.template import Route
+from emulator.model import Route
 
 API_ID = "local"
 
@@ -53,13 +53,29 @@ class Request:
         return next((value for key, value in reversed(self.headers) if key == name), "")
 
 
-def build(request: Request, route: Route, path_parameters: Mapping[str, str]) -> dict[str, Any]:
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """The stage of the API: its name and its variables."""
+
+    name: str = "$default"
+    variables: Mapping[str, str] = field(default_factory=dict)
+
+
+DEFAULT_STAGE = Stage()
+
+
+def build(
+    request: Request, route: Route, path_parameters: Mapping[str, str], stage: Stage = DEFAULT_STAGE
+) -> dict[str, Any]:
     """The event for *route*'s function, in the payload format that the route names."""
     version = _version_1 if route.payload_version == "1.0" else _version_2
-    return version(request, route, path_parameters)
+    # What GET answers is asked as GET; HEAD is between the gateway and the client.
+    if request.method == "HEAD" and route.method == "GET":
+        request = replace(request, method="GET")
+    return version(request, route, path_parameters, stage)
 
 
-def _version_1(request: Request, route: Route, path_parameters: Mapping[str, str]) -> dict[str, Any]:
+def _version_1(request: Request, route: Route, path_parameters: Mapping[str, str], stage: Stage) -> dict[str, Any]:
     headers: dict[str, list[str]] = defaultdict(list)
     for name, value in _with_gateway_headers(request):
         headers["-".join(part.capitalize() for part in name.split("-"))].append(value)
@@ -91,16 +107,16 @@ def _version_1(request: Request, route: Route, path_parameters: Mapping[str, str
             "requestTimeEpoch": int(time.time() * 1000),
             "resourceId": f"{route.method} {route.path}",
             "resourcePath": route.path,
-            "stage": "$default",
+            "stage": stage.name,
         },
         "pathParameters": dict(path_parameters) or None,
-        "stageVariables": None,
+        "stageVariables": dict(stage.variables) or None,
         "body": body,
         "isBase64Encoded": is_base64,
     }
 
 
-def _version_2(request: Request, route: Route, path_parameters: Mapping[str, str]) -> dict[str, Any]:
+def _version_2(request: Request, route: Route, path_parameters: Mapping[str, str], stage: Stage) -> dict[str, Any]:
     headers: dict[str, str] = {}
     cookies: list[str] = []
     for name, value in _with_gateway_headers(request):
@@ -134,16 +150,17 @@ def _version_2(request: Request, route: Route, path_parameters: Mapping[str, str
             },
             "requestId": _request_id(),
             "routeKey": _route_key(route),
-            "stage": "$default",
+            "stage": stage.name,
             "time": _clf_time(),
             "timeEpoch": int(time.time() * 1000),
         },
         "pathParameters": dict(path_parameters),
+        "stageVariables": dict(stage.variables),
         "body": body,
         "isBase64Encoded": is_base64,
     }
     # Absent, not null, when there is none.
-    optional = ("cookies", "queryStringParameters", "pathParameters", "body")
+    optional = ("cookies", "queryStringParameters", "pathParameters", "stageVariables", "body")
     return {name: value for name, value in event.items() if value or name not in optional}
 
 

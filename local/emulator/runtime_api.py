@@ -19,6 +19,7 @@ import httptools
 
 BASE = "/2018-06-01/runtime"
 INVOCATION = re.compile(rf"{BASE}/invocation/([^/]+)/(response|error)")
+ERROR_TYPE = re.compile(r"(Runtime|Function)\.[A-Z]\w*")
 
 # The client hands its handler raw bytes unless the content type is exactly this.
 JSON = "application/json"
@@ -35,11 +36,16 @@ RESPONSE_BYTES = 6_291_556
 
 @dataclass(slots=True)
 class Result:
-    """What came of an invocation: the payload, the error type when the function failed, and whether it ran at all."""
+    """What came of an invocation: the payload, the error type when the function failed, and whether it ran at all.
+
+    `log_tail` is the last 4 KB of its log.
+    """
 
     payload: bytes
     error_type: str | None = None
     ran: bool = True
+    request_id: str = ""
+    log_tail: bytes = b""
 
 
 @dataclass(slots=True)
@@ -51,6 +57,8 @@ class Invocation:
     deadline_ms: int
     result: asyncio.Future[Result]
     request_id: str = field(default_factory=lambda: str(uuid.uuid4()))
+    # JSON, as the runtime gives it to the handler's context.
+    client_context: str | None = None
 
 
 class RuntimeApi:
@@ -106,17 +114,15 @@ class RuntimeApi:
         invocation = self._current
         if invocation is None:
             return
-        connection.send(
-            200,
-            invocation.payload,
-            JSON,
-            {
-                "Lambda-Runtime-Aws-Request-Id": invocation.request_id,
-                "Lambda-Runtime-Deadline-Ms": str(invocation.deadline_ms),
-                "Lambda-Runtime-Invoked-Function-Arn": invocation.function_arn,
-                "Lambda-Runtime-Trace-Id": f"Root=1-{int(time.time()):08x}-{uuid.uuid4().hex[:24]};Sampled=0",
-            },
-        )
+        headers = {
+            "Lambda-Runtime-Aws-Request-Id": invocation.request_id,
+            "Lambda-Runtime-Deadline-Ms": str(invocation.deadline_ms),
+            "Lambda-Runtime-Invoked-Function-Arn": invocation.function_arn,
+            "Lambda-Runtime-Trace-Id": f"Root=1-{int(time.time()):08x}-{uuid.uuid4().hex[:24]};Sampled=0",
+        }
+        if invocation.client_context:
+            headers["Lambda-Runtime-Client-Context"] = invocation.client_context
+        connection.send(200, invocation.payload, JSON, headers)
 
     def _finish(self, connection: _Connection, request_id: str, how: str, body: bytes, error_type: str | None) -> None:
         current = self._current
@@ -124,6 +130,8 @@ class RuntimeApi:
             connection.refuse(400, "InvalidRequestID", "Invalid request ID")
         elif current.result.done():
             connection.refuse(403, "InvalidStateTransition", "State transition is not allowed")
+        elif connection.response_mode not in (None, "streaming"):
+            connection.refuse(400, "InvalidFunctionResponseMode", "Invalid function response mode")
         elif how == "response" and len(body) > RESPONSE_BYTES:
             message = f"Exceeded maximum allowed payload size ({RESPONSE_BYTES} bytes)."
             failure = {"errorMessage": message, "errorType": "Function.ResponseSizeTooLarge"}
@@ -138,7 +146,8 @@ class RuntimeApi:
             connection.refuse(403, "InvalidStateTransition", "State transition is not allowed")
             return
         connection.send(202, b'{"status":"OK"}\n')
-        self._on_init_error(Result(body, error_type or "Runtime.Unknown"))
+        known = error_type and ERROR_TYPE.fullmatch(error_type)
+        self._on_init_error(Result(body, error_type if known else "Runtime.Unknown"))
 
 
 class _Connection(asyncio.Protocol):
@@ -154,6 +163,7 @@ class _Connection(asyncio.Protocol):
         self._url = b""
         self._body: list[bytes] = []
         self._error_type: str | None = None
+        self.response_mode: str | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         # A server's transport always writes; uvloop's is not a subclass of asyncio's.
@@ -177,6 +187,8 @@ class _Connection(asyncio.Protocol):
     def on_header(self, name: bytes, value: bytes) -> None:
         if name.lower() == b"lambda-runtime-function-error-type":
             self._error_type = value.decode("latin-1")
+        elif name.lower() == b"lambda-runtime-function-response-mode":
+            self.response_mode = value.decode("latin-1").lower()
         elif name.lower() == b"expect" and self._transport:
             self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
@@ -185,9 +197,8 @@ class _Connection(asyncio.Protocol):
 
     def on_message_complete(self) -> None:
         method, path, body = self._parser.get_method().decode(), self._url.decode("latin-1"), b"".join(self._body)
-        error_type = self._error_type
+        self._api.answer(self, method, path, body, self._error_type)
         self._begin()
-        self._api.answer(self, method, path, body, error_type)
 
     def send(self, status: int, body: bytes, content_type: str = JSON, headers: dict[str, str] | None = None) -> None:
         """Write one response."""

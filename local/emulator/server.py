@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import signal
 import socket
 from collections.abc import Callable, Iterator
 from typing import Any, Protocol
@@ -165,13 +164,15 @@ class PatientProtocol(HttpToolsProtocol):
 
 
 class Server(uvicorn.Server):
-    """uvicorn, which says when it answers."""
+    """uvicorn, which says when it answers, and leaves signals to whoever runs it."""
 
-    def __init__(self, app: Front, on_ready: Callable[[], None]) -> None:
+    def __init__(
+        self, app: Any, protocol: type[asyncio.Protocol] | str, on_ready: Callable[[], None] = lambda: None
+    ) -> None:
         super().__init__(
             uvicorn.Config(
                 app,
-                http=PatientProtocol,
+                http=protocol,
                 ws="none",
                 lifespan="off",
                 # Addresses are judged by the gateway, which knows whom to believe.
@@ -187,15 +188,8 @@ class Server(uvicorn.Server):
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """Take SIGINT and SIGTERM as the wish to stop; uvicorn's own would raise them again and end the process."""
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, self.handle_exit, number, None)
-        try:
-            yield
-        finally:
-            for number in (signal.SIGINT, signal.SIGTERM):
-                loop.remove_signal_handler(number)
+        """Take none: uvicorn would raise them again at the end, and end the process."""
+        yield
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Begin to answer on *sockets*."""

@@ -1,117 +1,190 @@
-"""What the SAM template says, as what the emulator runs: functions, routes, schedules, CORS."""
+"""Reads the SAM template: what is in it is what runs, and what is not supported is refused by name and line.
+
+https://docs.aws.amazon.com/serverless-application-model/latest/developerguide/sam-specification.html
+"""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from emulator import intrinsics, schedules
+from emulator import intrinsics, sources
 from emulator.errors import TemplateInvalid
+from emulator.model import AsyncConfig, Cors, Function, Queue, Target, Template
+from emulator.properties import check, number
 
 FUNCTION = "AWS::Serverless::Function"
 LAYER = "AWS::Serverless::LayerVersion"
 HTTP_API = "AWS::Serverless::HttpApi"
-RESOURCE_TYPES = {FUNCTION, LAYER, HTTP_API}
+SCHEDULE = "AWS::Scheduler::Schedule"
 
 DEFAULT_TIMEOUT_SECONDS = 3
 DEFAULT_MEMORY_MB = 128
 
-MOST_RECORDS = 10_000
-MOST_HEADERS = 8
-
-
-@dataclass(frozen=True, slots=True)
-class Batch:
-    """How requests become records of a batch event: at most how many, and with which of their headers."""
-
-    size: int
-    headers: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Route:
-    """A method and path of the HTTP API, and the payload format that its function takes."""
-
-    method: str
-    path: str
-    payload_version: str
-    function: str
-    batch: Batch | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Schedule:
-    """When to invoke a function, and with what instead of the scheduled event, if anything."""
-
-    name: str
-    expression: schedules.Expression
-    function: str
-    input: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class Cors:
-    """The API's CORS block: preflights are answered from it, and every answer gets its headers."""
-
-    origins: tuple[str, ...]
-    methods: tuple[str, ...]
-    headers: tuple[str, ...]
-    expose: tuple[str, ...]
-    credentials: bool
-    max_age: int | None
-
-
-@dataclass(frozen=True, slots=True)
-class Function:
-    """A function: how to start it, and its limits."""
-
-    name: str
-    handler: str
-    timeout_seconds: float
-    memory_mb: int
-    environment: Mapping[str, str]
-    python_path: tuple[Path, ...]
-    concurrency: int | None
-
-
-@dataclass(slots=True)
-class Template:
-    """Everything that the emulator runs."""
-
-    functions: dict[str, Function] = field(default_factory=dict)
-    routes: list[Route] = field(default_factory=list)
-    schedules: list[Schedule] = field(default_factory=list)
-    cors: Cors | None = None
+# Of each resource: the properties that mean something here, and those that only AWS has a use for.
+PROPERTIES = {
+    FUNCTION: (
+        """CodeUri Handler Environment Timeout MemorySize Layers ReservedConcurrentExecutions EventInvokeConfig
+        DeadLetterQueue Events Runtime""",
+        """Architectures Description EphemeralStorage KmsKeyArn LoggingConfig PermissionsBoundary Policies Role Tags
+        Tracing VpcConfig""",
+    ),
+    LAYER: (
+        "ContentUri",
+        "CompatibleArchitectures CompatibleRuntimes Description LayerName LicenseInfo RetentionPolicy",
+    ),
+    HTTP_API: (
+        "CorsConfiguration StageName StageVariables",
+        "AccessLogSettings Description Domain FailOnWarnings Name Tags",
+    ),
+    intrinsics.QUEUE: (
+        "VisibilityTimeout MessageRetentionPeriod RedrivePolicy",
+        "KmsMasterKeyId KmsDataKeyReusePeriodSeconds ReceiveMessageWaitTimeSeconds SqsManagedSseEnabled Tags",
+    ),
+    SCHEDULE: (
+        "ScheduleExpression ScheduleExpressionTimezone State Target",
+        "Description FlexibleTimeWindow GroupName KmsKeyArn Name",
+    ),
+}
 
 
 def load(path: Path, parameters: Mapping[str, str]) -> Template:
     """Read the template with *parameters* over its defaults.
 
     Raises:
-        TemplateInvalid: it holds something that is wrong or not supported here, by name.
+        TemplateInvalid: it holds something that is wrong or not supported here; the text names the resource and line.
     """
     document = intrinsics.read(path)
-    resolver = intrinsics.Resolver(document, parameters)
-    defaults = (document.get("Globals") or {}).get("Function") or {}
-    template = Template()
+    reading = _Reading(document, intrinsics.Resolver(document, parameters), path.parent)
     for name, resource in document["Resources"].items():
+        try:
+            reading.add(name, resource)
+        except TemplateInvalid as error:
+            raise TemplateInvalid(f"{path.name}, line {document.lines[name]}: {error}") from None
+    for source in reading.template.queue_sources:
+        if source.queue not in reading.template.queues:
+            raise TemplateInvalid(f"{path.name}: {source.name}: Queue has to be the Arn of a queue of this template")
+    return reading.template
+
+
+class _Reading:
+    """A template on its way from text to what runs."""
+
+    def __init__(self, document: intrinsics.Document, resolver: intrinsics.Resolver, root: Path) -> None:
+        self.template = Template()
+        self._resources = document["Resources"]
+        self._defaults = document.get("Globals") or {}
+        self._resolver = resolver
+        self._root = root
+
+    def add(self, name: str, resource: Mapping[str, Any]) -> None:
         kind = resource.get("Type")
-        if kind not in RESOURCE_TYPES:
+        if kind not in PROPERTIES:
             raise TemplateInvalid(f"{name}: {kind} is not supported here")
-        properties = resource.get("Properties") or {}
-        if kind == HTTP_API and "CorsConfiguration" in properties:
-            template.cors = _cors(resolver.resolve(properties["CorsConfiguration"], name))
-        if kind == FUNCTION:
-            own = resolver.resolve(_with_defaults(defaults, properties), name)
-            template.functions[name] = _function(name, own, document["Resources"], path.parent)
-            _add_events(template, name, own.get("Events") or {}, _batches(name, resource, own))
-    return template
+        condition = resource.get("Condition")
+        if condition and not self._resolver.holds(condition, name):
+            return
+        globals_of = {FUNCTION: "Function", HTTP_API: "HttpApi"}.get(kind, "")
+        written = _merged(self._defaults.get(globals_of) or {}, resource.get("Properties") or {})
+        check(name, written, *PROPERTIES[kind])
+        own = self._resolver.resolve(written, name)
+        match kind:
+            case "AWS::Serverless::Function":
+                self.template.functions[name] = self._function(name, own)
+                sources.add(self.template, name, own.get("Events") or {}, resource.get("Metadata") or {})
+            case "AWS::Serverless::HttpApi":
+                self._api(own)
+            case "AWS::SQS::Queue":
+                self.template.queues[name] = _queue(name, own)
+            case "AWS::Scheduler::Schedule":
+                target = own.get("Target") or {}
+                function = self._named(name, "Target.Arn", target.get("Arn"), FUNCTION)
+                sources.add_schedule(self.template, name, function, {**own, "Input": target.get("Input")}, version=2)
+
+    def _api(self, own: Mapping[str, Any]) -> None:
+        if "CorsConfiguration" in own:
+            self.template.cors = _cors(own["CorsConfiguration"])
+        self.template.stage = str(own.get("StageName", "$default"))
+        self.template.stage_variables = {key: str(value) for key, value in (own.get("StageVariables") or {}).items()}
+
+    def _function(self, name: str, own: Mapping[str, Any]) -> Function:
+        if "Handler" not in own or "CodeUri" not in own:
+            raise TemplateInvalid(f"{name}: a function needs Handler and CodeUri")
+        if not str(own.get("Runtime", "python")).startswith("python"):
+            raise TemplateInvalid(f"{name}: Runtime {own['Runtime']} is not supported here; python is")
+        layers = [self._layer(name, layer) for layer in reversed(own.get("Layers") or [])]
+        variables = (own.get("Environment") or {}).get("Variables") or {}
+        concurrency = own.get("ReservedConcurrentExecutions")
+        return Function(
+            name=name,
+            handler=str(own["Handler"]),
+            timeout_seconds=number(name, "Timeout", own.get("Timeout", DEFAULT_TIMEOUT_SECONDS), 1, 900),
+            memory_mb=number(name, "MemorySize", own.get("MemorySize", DEFAULT_MEMORY_MB), 128, 10_240),
+            environment={key: str(value) for key, value in variables.items()},
+            # Lambda lays the layers over one another in /opt, so that of two files the later layer's is found.
+            python_path=((self._root / own["CodeUri"]).resolve(), *(path for paths, _ in layers for path in paths)),
+            concurrency=None
+            if concurrency is None
+            else number(name, "ReservedConcurrentExecutions", concurrency, 0, 1000),
+            asynchronous=self._asynchronous(name, own),
+            layers=tuple(content for _, content in layers),
+        )
+
+    def _layer(self, function: str, layer: str) -> tuple[tuple[Path, ...], Path]:
+        """Where a layer's packages lie, and its content.
+
+        What SAM builds for a Python runtime is the folder itself, and else its `python/`.
+        """
+        resource = self._resources.get(layer) or {}
+        if resource.get("Type") != LAYER:
+            raise TemplateInvalid(f"{function}: layer {layer} is not in the template")
+        content = (self._root / str(resource["Properties"]["ContentUri"])).resolve()
+        if str((resource.get("Metadata") or {}).get("BuildMethod", "")).startswith("python"):
+            return (content,), content
+        packages = content / "python" / "lib" / f"python{sys.version_info[0]}.{sys.version_info[1]}" / "site-packages"
+        return (content / "python", *([packages] if packages.is_dir() else [])), content
+
+    def _asynchronous(self, name: str, own: Mapping[str, Any]) -> AsyncConfig:
+        config = own.get("EventInvokeConfig") or {}
+        where = f"{name}.EventInvokeConfig"
+        check(where, config, "MaximumRetryAttempts MaximumEventAgeInSeconds DestinationConfig")
+        destinations = config.get("DestinationConfig") or {}
+        check(f"{where}.DestinationConfig", destinations, "OnSuccess OnFailure")
+        dead_letters = own.get("DeadLetterQueue")
+        default = AsyncConfig()
+        return AsyncConfig(
+            number(where, "MaximumRetryAttempts", config.get("MaximumRetryAttempts", default.retries), 0, 2),
+            number(where, "MaximumEventAgeInSeconds", config.get("MaximumEventAgeInSeconds", default.max_age_seconds), 60, 21_600),
+            self._target(where, destinations, "OnSuccess"),
+            self._target(where, destinations, "OnFailure"),
+            self._named(name, "DeadLetterQueue.TargetArn", dead_letters.get("TargetArn"), intrinsics.QUEUE)
+            if dead_letters
+            else None,
+        )  # fmt: skip
+
+    def _target(self, where: str, destinations: Mapping[str, Any], end: str) -> Target | None:
+        if end not in destinations:
+            return None
+        match destinations[end].get("Type"):
+            case "SQS":
+                return Target("queue", self._named(where, end, destinations[end].get("Destination"), intrinsics.QUEUE))
+            case "Lambda":
+                return Target("function", self._named(where, end, destinations[end].get("Destination"), FUNCTION))
+            case kind:
+                raise TemplateInvalid(f"{where}: {end}.Type {kind} is not supported here; SQS and Lambda are")
+
+    def _named(self, where: str, what: str, an_arn: Any, kind: str) -> str:
+        """The logical id behind an ARN of this template."""
+        name = intrinsics.name_in(str(an_arn))
+        if (self._resources.get(name) or {}).get("Type") != kind:
+            raise TemplateInvalid(f"{where}: {what} has to be the Arn of a {kind} of this template")
+        return name
 
 
-def _with_defaults(defaults: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
-    """Globals under a function's own properties: maps are merged, lists are joined, the rest is replaced.
+def _merged(defaults: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
+    """Globals under a resource's own properties: maps are merged, lists are joined, the rest is replaced.
 
     https://docs.aws.amazon.com/serverless-application-model/latest/developerguide/sam-specification-template-anatomy-globals.html
     """
@@ -119,7 +192,7 @@ def _with_defaults(defaults: Mapping[str, Any], own: Mapping[str, Any]) -> dict[
     for key, value in own.items():
         inherited = merged.get(key)
         if isinstance(inherited, dict) and isinstance(value, dict):
-            merged[key] = _with_defaults(inherited, value)
+            merged[key] = _merged(inherited, value)
         elif isinstance(inherited, list) and isinstance(value, list):
             merged[key] = inherited + value
         else:
@@ -127,71 +200,16 @@ def _with_defaults(defaults: Mapping[str, Any], own: Mapping[str, Any]) -> dict[
     return merged
 
 
-def _function(name: str, properties: Mapping[str, Any], resources: Mapping[str, Any], root: Path) -> Function:
-    if "Handler" not in properties or "CodeUri" not in properties:
-        raise TemplateInvalid(f"{name}: a function needs Handler and CodeUri")
-    variables = (properties.get("Environment") or {}).get("Variables") or {}
-    layers = [_layer_root(name, layer, resources, root) for layer in properties.get("Layers") or []]
-    concurrency = properties.get("ReservedConcurrentExecutions")
-    return Function(
-        name=name,
-        handler=str(properties["Handler"]),
-        timeout_seconds=float(properties.get("Timeout", DEFAULT_TIMEOUT_SECONDS)),
-        memory_mb=int(properties.get("MemorySize", DEFAULT_MEMORY_MB)),
-        environment={key: str(value) for key, value in variables.items()},
-        python_path=((root / properties["CodeUri"]).resolve(), *layers),
-        concurrency=None if concurrency is None else int(concurrency),
+def _queue(name: str, own: Mapping[str, Any]) -> Queue:
+    redrive = own.get("RedrivePolicy") or {}
+    most = redrive.get("maxReceiveCount")
+    return Queue(
+        name,
+        number(name, "VisibilityTimeout", own.get("VisibilityTimeout", 30), 0, 43_200),
+        number(name, "MessageRetentionPeriod", own.get("MessageRetentionPeriod", 345_600), 60, 1_209_600),
+        intrinsics.name_in(redrive["deadLetterTargetArn"]) if redrive else None,
+        number(name, "RedrivePolicy.maxReceiveCount", most, 1, 1000) if redrive else None,
     )
-
-
-def _layer_root(function: str, layer: str, resources: Mapping[str, Any], root: Path) -> Path:
-    """Where a layer's packages lie: what SAM builds for a Python runtime is the folder itself, else its `python/`."""
-    resource = resources.get(layer) or {}
-    if resource.get("Type") != LAYER:
-        raise TemplateInvalid(f"{function}: layer {layer} is not in the template")
-    content = root / str(resource["Properties"]["ContentUri"])
-    built = str((resource.get("Metadata") or {}).get("BuildMethod", "")).startswith("python")
-    return (content if built else content / "python").resolve()
-
-
-def _batches(function: str, resource: Mapping[str, Any], properties: Mapping[str, Any]) -> dict[str, Batch]:
-    """Which events take their requests in batches: `Metadata: {Coalesce: {Event, BatchSize, Headers}}`, ours alone."""
-    rule = (resource.get("Metadata") or {}).get("Coalesce")
-    if rule is None:
-        return {}
-    where = f"{function}: Metadata.Coalesce"
-    event = rule.get("Event")
-    if ((properties.get("Events") or {}).get(event) or {}).get("Type") != "HttpApi":
-        raise TemplateInvalid(f"{where}.Event has to name an HttpApi event of the function, not {event!r}")
-    size = rule.get("BatchSize", 10)
-    # https://docs.aws.amazon.com/lambda/latest/api/API_CreateEventSourceMapping.html
-    if not isinstance(size, int) or not 1 <= size <= MOST_RECORDS:
-        raise TemplateInvalid(f"{where}.BatchSize has to be a number from 1 to {MOST_RECORDS}")
-    headers = tuple(str(name).lower() for name in rule.get("Headers") or [])
-    # Ten attributes are all that an SQS message carries; the address and the encoding take two.
-    if len(headers) > MOST_HEADERS:
-        raise TemplateInvalid(f"{where}.Headers names more than {MOST_HEADERS}")
-    return {event: Batch(size, headers)}
-
-
-def _add_events(template: Template, function: str, events: Mapping[str, Any], batches: Mapping[str, Batch]) -> None:
-    for name, event in events.items():
-        where = f"{function}.{name}"
-        properties = event.get("Properties") or {}
-        match event.get("Type"):
-            case "HttpApi":
-                version = str(properties.get("PayloadFormatVersion", "2.0"))
-                template.routes.append(
-                    Route(
-                        str(properties["Method"]).upper(), str(properties["Path"]), version, function, batches.get(name)
-                    )
-                )
-            case "Schedule":
-                expression = schedules.parse(str(properties["Schedule"]), where)
-                if properties.get("Enabled", True):
-                    template.schedules.append(Schedule(where, expression, function, properties.get("Input")))
-            case kind:
-                raise TemplateInvalid(f"{where}: events of type {kind} are not supported here")
 
 
 def _cors(block: Any) -> Cors:

@@ -60,7 +60,6 @@ class LocalStack:
                 "LS_LOG": "warning",
             },
             log=self._log,
-            # It has nothing to lose, and on SIGTERM it has been seen to stay.
             death_signal=signal.SIGKILL,
         )
 
@@ -84,8 +83,9 @@ class LocalStack:
 
     def stop(self) -> None:
         """End the server; its objects go with it."""
+        # It has nothing to lose, and on SIGTERM it has been seen to stay.
         if self._process:
-            child.stop(self._process, signal.SIGTERM, STOP_SECONDS)
+            child.stop(self._process, signal.SIGKILL, STOP_SECONDS)
 
     def _answers(self) -> bool:
         try:

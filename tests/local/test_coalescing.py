@@ -9,8 +9,8 @@ import pytest
 from emulator import coalescing
 from emulator.errors import TemplateInvalid
 from emulator.gateway import Gateway
+from emulator.model import Batch, Route
 from emulator.runtime import Runtime
-from emulator.template import Batch, Route
 
 ECHO = """
     import json, os, time

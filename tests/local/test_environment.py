@@ -143,7 +143,7 @@ def test_a_function_that_takes_too_long_is_killed_and_replaced(start):
     [
         ("os._exit(7)", "Runtime exited with error: exit status 7"),
         ("os._exit(0)", "Runtime exited without providing a reason"),
-        ("os.kill(os.getpid(), 9)", "Runtime exited with error: signal: SIGKILL"),
+        ("os.kill(os.getpid(), 9)", "Runtime exited with error: signal: killed"),
     ],
 )
 def test_a_process_that_dies_is_a_function_error_and_is_replaced(start, death, text):

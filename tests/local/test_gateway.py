@@ -8,9 +8,9 @@ import httpx
 import pytest
 
 from emulator.gateway import Gateway
+from emulator.model import Cors, Function, Route, Template
 from emulator.pool import Pool
 from emulator.runtime_api import Result
-from emulator.template import Cors, Function, Route, Template
 
 FUNCTION = Function("F", "main.handler", 5, 128, {}, (), None)
 

@@ -74,7 +74,7 @@ def test_globals_parameters_and_intrinsic_functions_are_resolved(load, tmp_path)
         "D": "a/n",
         "E": intrinsics.arn("F"),
     }
-    assert f.python_path == (tmp_path / "code", tmp_path / "first" / "python", tmp_path / "second")
+    assert f.python_path == (tmp_path / "code", tmp_path / "second", tmp_path / "first" / "python")
     [route] = loaded.routes
     assert (route.method, route.path, route.payload_version) == ("GET", "/x/{id}", "2.0")
     [schedule] = loaded.schedules
@@ -136,7 +136,7 @@ NOON = dt.datetime(2026, 11, 24, 12, 0, 30, tzinfo=dt.UTC)  # a Tuesday
     ],
 )
 def test_a_schedule_is_read_as_eventbridge_reads_it(expression, due):
-    assert schedules.parse(expression, "F.Tick")(NOON).isoformat() == due
+    assert schedules.parse(expression, "F.Tick")(NOON, NOON).isoformat() == due
 
 
 @pytest.mark.parametrize(

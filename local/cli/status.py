@@ -1,0 +1,46 @@
+"""`evothesis status`: how the running runtime is, at a glance."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Any
+
+import click
+
+from cli.running import Running
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="Print everything as JSON.")
+def status(as_json: bool) -> None:
+    """Say whether events are stored, and how far each bucket is. Exit status 1 when something is wrong."""
+    running = Running.find()
+    _, health = running.get("/health")
+    code, count = running.get("/events/count")
+    _, exports = running.get("/export/status")
+    if code != 200:
+        count, exports = {}, {}
+    if as_json:
+        click.echo(json.dumps({"health": health, "events": count.get("count"), "export": exports}, indent=2))
+    else:
+        _print(running, health, count, exports)
+    failing = any(item["last_error"] for item in exports.get("destinations", []))
+    sys.exit(0 if health.get("status") == "ok" and not failing else 1)
+
+
+def _print(running: Running, health: dict[str, Any], count: dict[str, Any], exports: dict[str, Any]) -> None:
+    good = health.get("status") == "ok"
+    click.echo(f"runtime    {running.url}")
+    click.echo("database   " + click.style(health.get("database", "unreachable"), fg="green" if good else "red"))
+    if "count" in count:
+        click.echo(f"events     {count['count']:,}, {exports.get('unplanned_events', 0):,} not yet in a batch")
+    for item in exports.get("destinations", []):
+        line = f"{item['destination']:10} {item['delivered']:,} batches, {item['rows']:,} rows delivered"
+        if item["pending"]:
+            line += f", {item['pending']:,} pending"
+        if item["last_delivered_at"]:
+            line += f"; the last at {item['last_delivered_at'][:19]}Z"
+        click.echo(line)
+        if item["last_error"]:
+            click.echo(click.style(f"           {item['last_error']}", fg="red"))
