@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import gc
+from collections.abc import Mapping
 from typing import Any
 
 from collect import intake
@@ -36,8 +37,9 @@ def collect() -> Response:
     request = api.request
     beacon = Beacon(
         body=_bytes(request.raw_body),
-        headers=request.headers,
+        headers=_joined(request.to_original_event().get("multiValueHeaders") or {}),
         source_ip=request.context.get("identity", {}).get("sourceIp"),
+        request_id=request.context["requestId"],
     )
     [reply] = _collect([beacon])
     return answer(reply.body, reply.status, _headers(reply))
@@ -87,12 +89,12 @@ def count() -> Response:
 
 @api.route("/events/recent", "GET")
 def recent() -> Response:
-    """The last events, newest first."""
+    """The last events, newest first; fewer than asked for where they would be too much for one answer."""
     query: dict[str, str] = dict(api.request.query_params or {})
     limit = query.get("limit", "20")
     if not limit.isascii() or not limit.isdigit() or len(limit) > 4 or not 1 <= int(limit) <= MOST_RECENT:
         raise ApiError(400, "limit_invalid", f"`limit` has to be a number from 1 to {MOST_RECENT}")
-    site_id = query.get("site_id")
+    site_id = query.get("site_id") or None
     if site_id and "\0" in site_id:
         raise ApiError(400, "site_id_invalid", "`site_id` has to be a host name such as shop.example.com")
     rows = database.run(
@@ -108,6 +110,11 @@ def _collect(beacons: list[Beacon]) -> list[Answer]:
     except DatabaseUnavailable as error:
         api.logger.warning("database_unavailable", error=str(error), beacons=len(beacons))
         return [Answer(204, None) if beacon.signal else Answer(503, UNAVAILABLE) for beacon in beacons]
+
+
+def _joined(headers: Mapping[str, list[str]]) -> dict[str, str]:
+    """Headers by lower-case name; several lines of one are the list that they stand for (RFC 9110, 5.3)."""
+    return {name.lower(): ", ".join(values) for name, values in headers.items()}
 
 
 def _headers(reply: Answer) -> dict[str, str]:

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
+from uuid import UUID, uuid5
 
 import orjson
 
@@ -30,6 +31,9 @@ SIGNALS = {"dnt": "dnt", "sec-gpc": "gpc"}
 SIGNAL_IS_SET = frozenset({"1", "yes", "true"})
 
 
+# A namespace of our own (RFC 9562, 5.5).
+BEACON_PARTS = UUID("5f2d8d2e-3c0f-4f0a-9a53-6d0b4c2f8f11")
+
 HALF_A_PAIR = re.compile(rb"\\u[dD][89a-fA-F]")
 LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 
@@ -44,6 +48,12 @@ class Beacon:
     body: bytes
     headers: Mapping[str, str]
     source_ip: str | None
+    # What the request is known by, however often it is handed in.
+    request_id: str
+
+    def id_of(self, index: int | str) -> str:
+        """An id for a part of this beacon that has none: the same one when the beacon is handed in again."""
+        return str(uuid5(BEACON_PARTS, f"{self.request_id}/{index}"))
 
     def header(self, name: str) -> str | None:
         """The value of a header, None when it is empty or absent."""
@@ -104,7 +114,7 @@ def from_record(record: Mapping[str, Any]) -> Beacon:
             body = base64.b64decode(body, validate=True)
         except binascii.Error:
             body = b""
-    return Beacon(body, attributes, attributes.get("source-ip"))
+    return Beacon(body, attributes, attributes.get("source-ip"), str(record["messageId"]))
 
 
 @lru_cache(maxsize=256)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import re
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import UUID
 
 import orjson
 
@@ -28,6 +28,7 @@ USER_AGENT_BYTES = 1024
 # What an envelope says is stored with each of its events, so it has to be little.
 ENVELOPE_BYTES = 4096
 
+CONSENT_NAMES = ("analytics", "state", "granted")
 CONSENT_GRANTED = frozenset({"true", "granted", "yes", "1"})
 
 
@@ -52,9 +53,12 @@ def members(envelope: dict[str, Any], max_events: int) -> list[Any]:
 def consent_refused(said: dict[str, Any]) -> bool:
     """Whether an envelope or event says anything of consent to analytics but that it was granted."""
     consent = said.get("consent")
-    if isinstance(consent, dict):
-        consent = consent.get("analytics", consent.get("state"))
-    return consent is not None and str(consent).strip().lower() not in CONSENT_GRANTED
+    stated = [consent.get(name) for name in CONSENT_NAMES] if isinstance(consent, dict) else [consent]
+    return not all(value is None or _is_granted(value) for value in stated)
+
+
+def _is_granted(value: Any) -> bool:
+    return isinstance(value, bool | int | str) and str(value).strip().lower() in CONSENT_GRANTED
 
 
 class Reader:
@@ -80,13 +84,13 @@ class Reader:
         self._network = beacon.network
         self._user_agent = cut(user_agent.replace("\0", ""), USER_AGENT_BYTES) if user_agent else None
 
-    def read(self, member: Any) -> tuple[Event | None, Problem | None, dict[str, Any] | None]:
+    def read(self, index: int, member: Any) -> tuple[Event | None, Problem | None, dict[str, Any] | None]:
         """An event, or the problem with it and what it is kept as."""
         if not isinstance(member, dict):
             return None, Problem("not_an_object", "an event has to be a JSON object"), None
         raw = {**self._inherited, **self._cleaner.clean(member)}
         problem = self._envelope_problem or self._cleaner.problem or _problem(raw)
-        return (None, problem, raw) if problem else (self._event(raw), None, None)
+        return (None, problem, raw) if problem else (self._event(index, raw), None, None)
 
     def site_of(self, raw: dict[str, Any]) -> str | None:
         """The site that an event names itself, else that of its page, of the Origin, of the Referer."""
@@ -95,11 +99,11 @@ class Reader:
     def _senders_site(self) -> str | None:
         return hosts.site_of(self._beacon.header("origin"), self._beacon.header("referer"))
 
-    def _event(self, raw: dict[str, Any]) -> Event:
+    def _event(self, index: int, raw: dict[str, Any]) -> Event:
         url = _text(raw, "url")
         site_id, path = hosts.locate(url) if url else (None, None)
         return Event(
-            _event_id(raw.get("event_id")),
+            _event_id(raw.get("event_id")) or self._beacon.id_of(index),
             raw["event_type"],
             raw.get("session_id"),
             raw.get("visitor_id"),
@@ -147,10 +151,10 @@ def _is_event_id(value: Any) -> bool:
     )
 
 
-def _event_id(value: str | None) -> str:
+def _event_id(value: str | None) -> str | None:
     """*value* in the one way in which PostgreSQL writes it too."""
     if not value:
-        return str(uuid4())
+        return None
     return value.lower() if CANONICAL_EVENT_ID.fullmatch(value) else str(UUID(value))
 
 

@@ -101,7 +101,9 @@ def _read(settings: Settings, beacon: Beacon, now: dt.datetime) -> Reading:
         reading.unreadable = problem
         site_id = hosts.site_of(beacon.header("origin"), beacon.header("referer"))
         # The body cannot be redacted, for it cannot be read; so only its size is kept.
-        reading.refusals = [Refusal(problem.reason, problem.message, site_id, None, len(beacon.body), None)]
+        reading.refusals = [
+            Refusal(beacon.id_of("refused"), problem.reason, problem.message, site_id, None, len(beacon.body), None)
+        ]
     return reading
 
 
@@ -111,13 +113,14 @@ def _read_members(settings: Settings, beacon: Beacon, document: Document, now: d
         if isinstance(member, dict) and consent_refused(member):
             reading.withheld_events += 1
             continue
-        event, problem, raw = reader.read(member)
+        event, problem, raw = reader.read(index, member)
         if event:
             reading.accepted.append((index, event))
         elif problem:
             reading.rejected.append((index, problem))
             reading.refusals.append(
                 Refusal(
+                    beacon.id_of(f"refused {index}"),
                     problem.reason,
                     problem.message,
                     reader.site_of(raw or {}),
@@ -129,7 +132,8 @@ def _read_members(settings: Settings, beacon: Beacon, document: Document, now: d
 
 
 def _unstorable(event: Event) -> Refusal:
-    return Refusal(UNSTORABLE.reason, UNSTORABLE.message, event.site_id, event.visitor_id, 0, None)
+    # An event's own id serves: it is refused once, however often it comes.
+    return Refusal(event.event_id, UNSTORABLE.reason, UNSTORABLE.message, event.site_id, event.visitor_id, 0, None)
 
 
 def _answer(reading: Reading, fresh: set[str], unstorable: dict[str, str]) -> Answer:

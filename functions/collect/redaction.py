@@ -25,12 +25,15 @@ FIELD = "[redacted:field]"
 _CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 _SPLIT = re.compile(r"[^a-zA-Z0-9ñç]+")
 # One cheap look decides that most strings hold nothing of interest.
-_SUSPECT = re.compile(r"@|%40|[0-9][ .-]?[0-9]{2,}[ .-]?[0-9]|[?&;#][^=&;#\s]{1,128}=|://[^/\s]{0,256}:")
+_SUSPECT = re.compile(r"@|%40|[0-9][ .-]?[0-9]{2,}[ .-]?[0-9]|[?&;#][^?=&;#\s]{1,128}=|://[^/\s]{0,256}:")
 _CARD = re.compile(r"(?<![0-9A-Za-z.-])[0-9](?:[ -]?[0-9]){13,18}(?![0-9A-Za-z]|[.-][0-9A-Za-z])")
 _SSN = re.compile(
     r"(?<![0-9A-Za-z.-])(?!000|666|9)[0-9]{3}([-. ])(?!00)[0-9]{2}\1(?!0000)[0-9]{4}(?![0-9A-Za-z]|[.-][0-9A-Za-z])"
 )
-_EMAIL = re.compile(r"[A-Za-z0-9._%+-]{1,64}?(?:@|%40)([A-Za-z0-9-]{1,63}(?:\.[A-Za-z0-9-]{1,63}){1,8})")
+# What comes before the @ is looked for backwards from it, so that each character is looked at once.
+_DOMAIN = re.compile(r"(?:@|%40)([A-Za-z0-9-]{1,63}(?:\.[A-Za-z0-9-]{1,63}){1,8})")
+_MAILBOX_CHARS = ascii_letters + digits + "._%+-"
+_MAILBOX_LENGTH = 64
 _TOP_LEVEL = re.compile(r"[a-z]{2,63}|xn--[a-z0-9-]{2,59}")
 # The last two, looked for in a whole body at once, in which only the kinds of characters are left: `0` is a digit, `a` a
 # letter, `_` all that can stand before a number and not within. So the search leaps from number to number.
@@ -42,8 +45,8 @@ _NUMBERS = tuple(
     re.compile(before + rb"0(?:(?:[ -]?0){13,18}|00[-. ]00[-. ]0000)(?![0a]|[.-][0a])") for before in (rb"_", rb" ")
 )
 # A character takes four bytes at most.
-_PARAMETER_NAMES = re.compile(rb"[?&;#]([^=&;#\s]{1,512})=")
-_PARAMETER = re.compile(r"([?&;#])([^=&;#\s]{1,128})=([^&;#\s]*)")
+_PARAMETER_NAMES = re.compile(rb"[?&;#]([^?=&;#\s]{1,512})=")
+_PARAMETER = re.compile(r"([?&;#])([^?=&;#\s]{1,128})=([^&;#\s]*)")
 _USERINFO = re.compile(r"(://)[^/?#\s@]{1,256}@")
 
 
@@ -89,7 +92,7 @@ def redact_text(text: str) -> str:
     text = _PARAMETER.sub(_mask_parameter, text)
     text = _CARD.sub(_mask_card, text)
     text = _SSN.sub("[redacted:ssn]", text)
-    return _EMAIL.sub(_mask_email, text)
+    return _mask_emails(text)
 
 
 def redact_number(number: int) -> Any:
@@ -109,9 +112,16 @@ def _mask_card(match: re.Match[str]) -> str:
     return "[redacted:card]" if _is_card(re.sub(r"[ -]", "", match[0])) else match[0]
 
 
-def _mask_email(match: re.Match[str]) -> str:
-    ending = match[1].rpartition(".")[2].lower()
-    return match[0] if ending in ASSET_ENDINGS or not _TOP_LEVEL.fullmatch(ending) else "[redacted:email]"
+def _mask_emails(text: str) -> str:
+    kept, end = [], 0
+    for match in _DOMAIN.finditer(text):
+        before = text[max(end, match.start() - _MAILBOX_LENGTH) : match.start()]
+        mailbox = len(before) - len(before.rstrip(_MAILBOX_CHARS))
+        ending = match[1].rpartition(".")[2].lower()
+        if mailbox and ending not in ASSET_ENDINGS and _TOP_LEVEL.fullmatch(ending):
+            kept += [text[end : match.start() - mailbox], "[redacted:email]"]
+            end = match.end()
+    return "".join([*kept, text[end:]]) if kept else text
 
 
 def _is_card(digits: str) -> bool:

@@ -92,6 +92,6 @@ class Machine:
 
 
 def _port(name: str, text: str) -> int:
-    if not text.isascii() or not text.isdigit() or not 0 <= int(text[:6]) <= 65_535:
+    if not text.isascii() or not text.isdigit() or len(text) > 5 or int(text) > 65_535:
         raise MachineInvalid(f"{name}: {text!r} is not a port from 0 to 65535")
     return int(text)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
 import logging
 import os
@@ -18,7 +19,7 @@ import uvloop
 
 from cli import parameters, static
 from cli.machine import ROOT, Machine, MachineInvalid
-from emulator import template
+from emulator import schedules, template
 from emulator.runtime import Runtime
 from emulator.server import listen
 from services.child import StartFailed, free_port
@@ -50,6 +51,7 @@ def run() -> None:
     wanted = storage_settings.load()
     if wanted.backup_s3_bucket:
         wanted.require_destinations()
+    schedules.parse(wanted.schedule_expression, "EXPORT_SCHEDULE")
     machine = Machine.from_environ(os.environ)
     with ExitStack() as stack:
         stack.enter_context(machine.claim())
@@ -139,6 +141,8 @@ def _listener(setting: str, host: str, port: int) -> Iterator[socket.socket]:
     try:
         listener = listen(host, port)
     except OSError as error:
+        if isinstance(error, socket.gaierror) or error.errno == errno.EADDRNOTAVAIL:
+            raise MachineInvalid(f"EVOTHESIS_HOST: {host} is no address of this machine") from None
         raise MachineInvalid(f"{setting}: cannot listen on {host}:{port}: {error.strerror}; set another") from None
     with listener:
         yield listener

@@ -31,7 +31,8 @@ from emulator.runtime_api import Result
 LONGEST_QUEUE = 4000
 # While one batch waits for its commit, the next is read; a third would only make batches smaller.
 BATCHES_AT_ONCE = 3
-BATCH_BYTES = 4 * 1024 * 1024
+# Below the 6 MB that an event may have.
+BATCH_BYTES = 5 * 1024 * 1024
 # A process may die of something else while a request is in it, so once is no proof against the request.
 MOST_ATTEMPTS_ALONE = 2
 SHORT_BODY = 1024

@@ -223,7 +223,7 @@ def _counter(method: str, path: str, status: int) -> Any:
 
 async def _coalesced(coalescer: Coalescer, route: Route, request: Request) -> HttpResponse:
     names = route.batch.headers if route.batch else ()
-    attributes = {name: request.header(name) for name in names} | {"source-ip": request.source_ip}
+    attributes = {name: request.whole_header(name) for name in names} | {"source-ip": request.source_ip}
     answer: asyncio.Future[HttpResponse] = asyncio.get_running_loop().create_future()
 
     def respond(response: HttpResponse) -> None:

@@ -52,6 +52,10 @@ class Request:
         """The last value of a header, or nothing."""
         return next((value for key, value in reversed(self.headers) if key == name), "")
 
+    def whole_header(self, name: str) -> str:
+        """All values of a header as the list that they stand for (RFC 9110, 5.3)."""
+        return ", ".join(value for key, value in self.headers if key == name)
+
 
 @dataclass(frozen=True, slots=True)
 class Stage:

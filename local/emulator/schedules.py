@@ -16,6 +16,7 @@ Expression = Callable[[dt.datetime, dt.datetime], dt.datetime | None]
 
 # https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-rate-expressions.html: one takes the singular unit.
 RATE = re.compile(r"rate\((?:(?P<one>1) (?P<unit>minute|hour|day)|(?P<many>[1-9]\d*) (?P<units>minute|hour|day)s)\)")
+LONGEST_RATE_DAYS = 3650
 AT = re.compile(r"at\((\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)\)")
 
 
@@ -30,8 +31,7 @@ def parse(text: str, where: str, time_zone: str | None = None) -> Expression:
         count = int(match["one"] or match["many"])
         if count == 1 and match["many"]:
             raise TemplateInvalid(f"{where}: {text} has to name one unit in the singular")
-        period = dt.timedelta(**{f"{match['unit'] or match['units']}s": count})
-        return lambda after, anchor: anchor + period * ((after - anchor) // period + 1)
+        return _rate(count, match["unit"] or match["units"], f"{where}: {text}")
     if match := AT.fullmatch(text):
         try:
             once = dt.datetime.fromisoformat(match[1]).replace(tzinfo=zone).astimezone(dt.UTC)
@@ -43,8 +43,20 @@ def parse(text: str, where: str, time_zone: str | None = None) -> Expression:
             cron = AwsCroniter(text[len("cron(") : -1])
         except ValueError as error:
             raise TemplateInvalid(f"{where}: {text} is not a schedule: {error}") from None
+        if _next(cron, dt.datetime.now(dt.UTC), zone) is None:
+            raise TemplateInvalid(f"{where}: {text} never fires")
         return lambda after, _anchor: _next(cron, after, zone)
+    if text.startswith("rate("):
+        raise TemplateInvalid(f"{where}: {text} is no rate such as rate(1 hour) or rate(5 minutes)")
     raise TemplateInvalid(f"{where}: {text} is neither rate(…), cron(…) nor at(…)")
+
+
+def _rate(count: int, unit: str, where: str) -> Expression:
+    # Longer ones lead out of the calendar.
+    if count > LONGEST_RATE_DAYS * {"day": 1, "hour": 24, "minute": 24 * 60}[unit]:
+        raise TemplateInvalid(f"{where} is longer than {LONGEST_RATE_DAYS} days")
+    period = dt.timedelta(**{f"{unit}s": count})
+    return lambda after, anchor: anchor + period * ((after - anchor) // period + 1)
 
 
 def _zone(name: str | None, where: str) -> ZoneInfo:
@@ -57,7 +69,8 @@ def _zone(name: str | None, where: str) -> ZoneInfo:
 def _next(cron: AwsCroniter, after: dt.datetime, zone: ZoneInfo) -> dt.datetime | None:
     """The next time that the wall clock shows it; an hour that the clock skips has none, one that it repeats has one."""
     wall = after.astimezone(zone).replace(tzinfo=dt.UTC)
-    while found := cron.get_next(wall):
+    # Nothing is found by a list of nothing.
+    while (found := cron.get_next(wall)) and found[0]:
         wall = found[0]
         moment: dt.datetime = wall.replace(tzinfo=zone).astimezone(dt.UTC)
         exists = moment.astimezone(zone).replace(tzinfo=dt.UTC) == wall

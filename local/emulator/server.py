@@ -8,6 +8,7 @@ import socket
 from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
+import httptools
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
@@ -50,6 +51,7 @@ class PatientProtocol(HttpToolsProtocol):
     _in_headers = True
     _header_bytes = 0
     _receiving = False
+    _unparsed_body = 0
     _held: RequestResponseCycle | None = None
 
     def connection_made(self, transport: Any) -> None:
@@ -77,7 +79,8 @@ class PatientProtocol(HttpToolsProtocol):
         if self._in_headers:
             self._header_bytes += len(data)
         self._receiving = True
-        super().data_received(data)
+        self._unset_keepalive_if_required()
+        self._feed(data)
         self._receiving = False
         if held := self._release():
             super()._start_asgi_task(held, self.app)
@@ -86,6 +89,29 @@ class PatientProtocol(HttpToolsProtocol):
                 b"HTTP/1.1 431 Request Header Fields Too Large\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
             )
             self.transport.close()
+
+    def _feed(self, data: bytes) -> None:
+        """Parse; what follows a request for another protocol is read as the body that it is (RFC 9110, 7.8).
+
+        The parser leaves it unread, and whoever took it for the next request would let one be smuggled in.
+        """
+        if self._unparsed_body:
+            body, data = data[: self._unparsed_body], data[self._unparsed_body :]
+            self._unparsed_body -= len(body)
+            self.on_body(body)
+            if self._unparsed_body:
+                return
+            self.on_message_complete()
+            self.parser = httptools.HttpRequestParser(self)
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade as upgrade:
+            if not self._unparsed_body:
+                self.parser = httptools.HttpRequestParser(self)
+            if rest := data[upgrade.args[0] :]:
+                self._feed(rest)
+        except httptools.HttpParserError:
+            self.send_400_response("Invalid HTTP request received.")
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Take a header, but not a trailer: it comes after everything was decided (RFC 9110, 6.5.1)."""
@@ -101,15 +127,27 @@ class PatientProtocol(HttpToolsProtocol):
         """Give the body its own time."""
         self._in_headers = False
         self._start_clock(MESSAGE_SECONDS)
+        if self.parser.should_upgrade():
+            self._take_length()
         super().on_headers_complete()
 
     def on_message_complete(self) -> None:
         """Stop the clock: the client has done its part."""
+        if self._unparsed_body:
+            return
         self._deadline = None
         super().on_message_complete()
         if (held := self._held) and not held.more_body:
             self._held = None
             self._answer(held)
+
+    def _take_length(self) -> None:
+        """Note how long the body is that the parser is going to leave unread."""
+        said = dict(self.headers)
+        length = said.get(b"content-length", b"0")
+        if b"transfer-encoding" in said or self.parser.get_method() == b"CONNECT":
+            raise httptools.HttpParserInvalidMethodError("no other protocol is spoken here")
+        self._unparsed_body = int(length)
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         # Whoever does not read its answers, or waits to be told to go on, needs what a task does.
@@ -129,7 +167,7 @@ class PatientProtocol(HttpToolsProtocol):
         """Hand a request to the front, and write what it answers."""
 
         def respond(response: HttpResponse) -> None:
-            if cycle.disconnected:
+            if cycle.disconnected or self.transport.is_closing():
                 return
             parts = [head(response.status, response.headers, len(response.body))]
             for name, value in self.server_state.default_headers:
@@ -181,7 +219,8 @@ class Server(uvicorn.Server):
                 access_log=False,
                 log_config=None,
                 timeout_keep_alive=IDLE_SECONDS,
-                timeout_graceful_shutdown=30,
+                # What was taken is answered by then; this is for who never ends what he began to send.
+                timeout_graceful_shutdown=5,
             )
         )
         self._on_ready = on_ready

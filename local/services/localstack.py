@@ -31,8 +31,10 @@ class LocalStack:
 
     def start(self) -> None:
         """Start the server without waiting for it."""
-        if not self._python.exists():
-            raise child.StartFailed(f"LocalStack is not installed in {self._python.parents[1]}; run `make setup`")
+        if not self._python.is_file() or not os.access(self._python, os.X_OK):
+            raise child.StartFailed(
+                f"EVOTHESIS_LOCALSTACK_PYTHON: LocalStack has no Python at {self._python}; run `make setup`"
+            )
         self._home.mkdir(parents=True, exist_ok=True)
         shutil.rmtree(self._objects, ignore_errors=True)
         port = child.free_port(PREFERRED_PORT)

@@ -170,6 +170,11 @@ def test_a_privacy_signal_keeps_everything_out_but_a_number(post, rows, headers,
         {"analytics": 0},
         {"state": "denied"},
         {"state": "unknown"},
+        {"analytics": None, "state": "denied"},
+        {"analytics": True, "state": "denied"},
+        {"granted": False},
+        {"analytics": {"deep": True}},
+        [True],
         "denied",
         False,
     ],
@@ -283,6 +288,22 @@ def queued(*bodies, **attributes):
         for number, body in enumerate(bodies)
     ]
     return {"Records": records}
+
+
+def test_a_batch_that_is_handed_in_again_leaves_everything_once(database_url, rows):
+    batch = queued({"events": [page_view(), page_view()]}, {"events": [{"event_type": "?"}] * 2}, "{")
+
+    first, second = (collect.app.handler(batch, None)["answers"] for _ in range(2))
+
+    assert [json.loads(answers["0"]["body"])["accepted"] for answers in (first, second)] == [2, 0]
+    assert rows("SELECT count(*) AS stored FROM events") == [{"stored": 2}]
+    assert rows("SELECT count(*) AS refused FROM rejected_events") == [{"refused": 3}]
+
+
+def test_consent_that_is_nested_without_end_takes_no_other_event_with_it(post):
+    deep = json.loads("[" * 900 + "]" * 900)
+    answer = post({"events": [page_view(), page_view(consent=deep), page_view(consent={"analytics": deep})]})
+    assert (answer.status, answer.json["accepted"]) == (202, 1)
 
 
 def test_a_batch_that_cannot_be_stored_stays_in_the_queue(environ, database_url):

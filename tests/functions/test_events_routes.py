@@ -54,6 +54,15 @@ def test_count_and_recent_show_what_was_stored_newest_first(post, call):
     assert [event["site_id"] for event in of_one_site] == ["b.example"]
 
 
+def test_recent_events_are_as_many_as_one_answer_can_hold(call, connection):
+    connection.execute(
+        "INSERT INTO events_log (event_type, timestamp, raw_event_data)"
+        " SELECT 'custom', now(), jsonb_build_object('text', repeat('x', 900000)) FROM generate_series(1, 8)"
+    )
+    answer = call(collect.app.handler, "GET", "/events/recent")
+    assert (answer.status, len(answer.json["events"])) == (200, 4)
+
+
 def test_an_event_that_was_stored_by_hand_with_a_number_beyond_ours_is_shown(call, connection):
     connection.execute(
         "INSERT INTO events_log (event_type, timestamp, raw_event_data) VALUES ('custom', now(), '{\"n\": 1e400}')"

@@ -34,6 +34,18 @@ def test_the_listing_knows_the_sites_of_the_last_second(post, call):
     assert [site["site_id"] for site in sites] == ["new.example"]
 
 
+def test_a_listing_that_is_long_comes_in_pages(post, call, monkeypatch):
+    monkeypatch.setattr(domain_discovery.app, "PAGE", 2)
+    post({"events": [page_view(f"{name}.example") for name in "abc"]})
+
+    first = call(domain_discovery.app.handler, "GET", "/sites").json
+    second = call(domain_discovery.app.handler, "GET", f"/sites?after={first['next']}").json
+
+    assert [site["site_id"] for site in first["sites"]] == ["a.example", "b.example"]
+    assert [site["site_id"] for site in second["sites"]] == ["c.example"]
+    assert (first["next"], second["next"]) == ("b.example", None)
+
+
 def test_erasure_takes_one_visitor_out_and_nobody_else(post, call, rows):
     post({"visitor_id": "visitor-1", "events": [page_view("a.example"), page_view("b.example"), {"event_type": "?"}]})
     post({"visitor_id": "visitor-2", "events": [page_view("a.example"), {"event_type": "?"}]})

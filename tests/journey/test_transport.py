@@ -2,7 +2,9 @@
 
 import contextlib
 import gzip
+import itertools
 import json
+import re
 import socket
 import time
 
@@ -104,6 +106,36 @@ def test_two_lengths_for_one_body_are_refused_and_the_connection_closed(platform
     assert answer.startswith(b"HTTP/1.1 400 ")
     assert b"connection: close" in answer.lower()
     assert answer.count(b"HTTP/1.1") == 1
+
+
+UPGRADE = b"POST /collect HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: h2c\r\nContent-Length: "
+
+
+@pytest.mark.parametrize("pieces", [1, 2, 3])
+def test_who_would_rather_speak_another_protocol_is_answered_in_this_one(platform, pieces):
+    body = json.dumps(GOOD).encode()
+    request = UPGRADE + str(len(body)).encode() + b"\r\n\r\n" + body
+    cuts = [len(request) * number // pieces for number in range(pieces + 1)]
+    answer = raw(platform, *(request[start:end] for start, end in itertools.pairwise(cuts)))
+    assert answer.startswith(b"HTTP/1.1 202 ")
+
+
+def test_a_request_within_the_body_of_another_is_never_answered(platform):
+    inner = b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n"
+    outer = UPGRADE + str(len(inner)).encode() + b"\r\n\r\n"
+    last = b"GET /nothing-is-here HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+    with socket.create_connection(("127.0.0.1", platform.port), timeout=30) as connection:
+        for part in (outer, inner, last):
+            connection.sendall(part)
+        answer = b""
+        while chunk := connection.recv(65536):
+            answer += chunk
+    assert re.findall(rb"HTTP/1.1 (\d+)", answer) == [b"400", b"404"]
+
+
+def test_a_signal_on_one_of_two_lines_is_heard(platform):
+    headers = [("content-type", "application/json"), ("sec-gpc", "1"), ("sec-gpc", "0")]
+    assert httpx.post(f"{platform.url}/collect", content=json.dumps(GOOD), headers=headers).status_code == 204
 
 
 def test_headers_beyond_the_limit_are_refused(platform):

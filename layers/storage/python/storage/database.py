@@ -37,7 +37,7 @@ def connect(url: str, **options: Any) -> Connection:
             **options,
         )
     except psycopg.OperationalError as error:
-        raise DatabaseUnavailable(f"PostgreSQL does not answer: {_reason(error)}") from error
+        raise DatabaseUnavailable(f"PostgreSQL does not answer at DATABASE_URL: {_reason(error)}") from error
 
 
 def run(url: str, work: Callable[[Connection], T]) -> T:

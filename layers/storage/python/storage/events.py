@@ -6,6 +6,7 @@ import datetime as dt
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any
 
 import orjson
@@ -100,8 +101,10 @@ def count(connection: Connection) -> int:
     return int(row[0]) if row else 0
 
 
-def recent(connection: Connection, limit: int, site_id: str | None = None) -> list[dict[str, Any]]:
-    """The last *limit* events, newest first, as rows of `events_log`."""
+def recent(
+    connection: Connection, limit: int, site_id: str | None = None, most_bytes: int = 4_000_000
+) -> list[dict[str, Any]]:
+    """The last *limit* events, newest first, as rows of `events_log`; as many as have *most_bytes* of raw data."""
     with connection.cursor(row_factory=dict_row) as cursor:
         rows = cursor.execute(
             """
@@ -115,8 +118,10 @@ def recent(connection: Connection, limit: int, site_id: str | None = None) -> li
             """,
             {"site_id": site_id, "limit": limit},
         ).fetchall()
+    sizes = accumulate(len(row["raw_event_data"].encode()) for row in rows)
+    kept = [row for row, size in zip(rows, sizes, strict=True) if size <= most_bytes]
     # As it is written: a number that PostgreSQL holds may fit no number of ours.
-    return [{**row, "raw_event_data": orjson.Fragment(row["raw_event_data"])} for row in rows]
+    return [{**row, "raw_event_data": orjson.Fragment(row["raw_event_data"])} for row in kept]
 
 
 def settled_mark(connection: Connection) -> int:

@@ -30,6 +30,7 @@ REMEDIES = {
 
 @lru_cache(maxsize=8)
 def _client(destination: Destination) -> S3Client:
+    # Raises a BotoCoreError or ValueError for a region, endpoint or profile that is none.
     return boto3.client(
         "s3",
         region_name=destination.region,
@@ -59,8 +60,8 @@ def put(
         DeliveryFailed: the bucket refused, cannot be reached, or holds something else.
     """
     checksum = base64.b64encode(sha256).decode()
-    client = _client(destination)
     try:
+        client = _client(destination)
         client.put_object(
             Bucket=destination.bucket,
             Key=key,
@@ -70,7 +71,7 @@ def put(
             ChecksumSHA256=checksum,
         )
         held = client.head_object(Bucket=destination.bucket, Key=key, ChecksumMode="ENABLED")
-    except (BotoCoreError, ClientError) as error:
+    except (BotoCoreError, ClientError, ValueError) as error:
         raise DeliveryFailed(explain(destination, error)) from error
     if held["ContentLength"] != size or held.get("ChecksumSHA256", checksum) != checksum:
         raise DeliveryFailed(
@@ -90,7 +91,7 @@ def exists(destination: Destination, key: str) -> bool:
         if error.response["Error"]["Code"] in ("404", "NoSuchKey", "NoSuchBucket"):
             return False
         raise DeliveryFailed(explain(destination, error)) from error
-    except BotoCoreError as error:
+    except (BotoCoreError, ValueError) as error:
         raise DeliveryFailed(explain(destination, error)) from error
     return True
 
@@ -101,8 +102,8 @@ def make_bucket(destination: Destination) -> None:
     Raises:
         DeliveryFailed: the endpoint refuses.
     """
-    client = _client(destination)
     try:
+        client = _client(destination)
         if destination.region == "us-east-1":
             client.create_bucket(Bucket=destination.bucket)
         else:
@@ -111,13 +112,14 @@ def make_bucket(destination: Destination) -> None:
                 Bucket=destination.bucket,
                 CreateBucketConfiguration={"LocationConstraint": destination.region},  # type: ignore[typeddict-item]
             )
-    except (client.exceptions.BucketAlreadyOwnedByYou, client.exceptions.BucketAlreadyExists):
-        return
-    except (BotoCoreError, ClientError) as error:
+    except ClientError as error:
+        if error.response["Error"]["Code"] not in ("BucketAlreadyOwnedByYou", "BucketAlreadyExists"):
+            raise DeliveryFailed(explain(destination, error)) from error
+    except (BotoCoreError, ValueError) as error:
         raise DeliveryFailed(explain(destination, error)) from error
 
 
-def explain(destination: Destination, error: BotoCoreError | ClientError) -> str:
+def explain(destination: Destination, error: BotoCoreError | ClientError | ValueError) -> str:
     """One line that says what a bucket did and what to do about it."""
     where = f"{destination.name} bucket {destination.bucket}"
     if isinstance(error, ClientError):

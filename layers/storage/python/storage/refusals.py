@@ -16,6 +16,7 @@ from storage.database import Connection
 class Refusal:
     """An event, or a body that could not be read, with the reason why it was refused; the payload is redacted."""
 
+    refusal_id: str
     reason: str
     message: str
     site_id: str | None
@@ -25,16 +26,17 @@ class Refusal:
 
 
 def keep(connection: Connection, refusals: Sequence[Refusal]) -> None:
-    """Keep *refusals*; commits when the caller's transaction does."""
+    """Keep *refusals*, each refusal_id once; commits when the caller's transaction does."""
     if not refusals:
         return
     connection.execute(
         """
         /* refusals.keep */
-        INSERT INTO rejected_events (reason, message, site_id, visitor_id, body_bytes, payload)
-        SELECT reason, message, site_id, visitor_id, body_bytes, payload
+        INSERT INTO rejected_events (refusal_id, reason, message, site_id, visitor_id, body_bytes, payload)
+        SELECT refusal_id, reason, message, site_id, visitor_id, body_bytes, payload
           FROM jsonb_to_recordset(%s) AS refusal (
-               reason text, message text, site_id text, visitor_id text, body_bytes integer, payload jsonb)
+               refusal_id uuid, reason text, message text, site_id text, visitor_id text, body_bytes integer, payload jsonb)
+            ON CONFLICT ON CONSTRAINT rejected_events_refusal_id_key DO NOTHING
         """,
         (Jsonb(refusals, orjson.dumps),),
     )

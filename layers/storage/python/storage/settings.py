@@ -22,6 +22,13 @@ FORMATS: tuple[Format, ...] = ("json", "csv", "parquet")
 BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 PREFIX = re.compile(r"[A-Za-z0-9!_.*'()-]+(/[A-Za-z0-9!_.*'()-]+)*")
 
+REGION = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9-]{0,62}")
+ENDPOINT = re.compile(
+    r"https?://(?:[A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])"
+    r"(?::(?:6553[0-5]|655[0-2]\d|65[0-4]\d\d|6[0-4]\d{3}|[1-5]\d{4}|\d{1,4}))?/?"
+)
+DATABASE = re.compile(r"postgres(?:ql)?://")
+
 NAMED_SCHEDULES = {
     "hourly": "cron(0 * * * ? *)",
     "daily": "cron(0 0 * * ? *)",
@@ -73,7 +80,7 @@ class Settings(BaseSettings):
     export_schedule: str = "hourly"
     export_batch_rows: Annotated[int, Field(ge=1, le=10_000_000)] = 1_000_000
 
-    collect_max_body_bytes: Annotated[int, Field(ge=1024, le=10_485_760)] = 1_048_576
+    collect_max_body_bytes: Annotated[int, Field(ge=1024, le=2_097_152)] = 1_048_576
     collect_max_events: Annotated[int, Field(ge=1, le=10_000)] = 500
     collect_max_depth: Annotated[int, Field(ge=2, le=100)] = 16
     collect_max_values: Annotated[int, Field(ge=1, le=10_000)] = 250
@@ -87,7 +94,9 @@ class Settings(BaseSettings):
     def _one_or_many(cls, value: object) -> object:
         if isinstance(value, str):
             value = [part.strip() for part in value.split(",") if part.strip()]
-        return tuple(dict.fromkeys(value)) if isinstance(value, list | tuple) else value
+        if not isinstance(value, list | tuple) or not all(isinstance(item, str) for item in value):
+            raise ValueError(f"give one or more of {', '.join(FORMATS)}")
+        return tuple(dict.fromkeys(value))
 
     @field_validator("client_s3_bucket", "backup_s3_bucket")
     @classmethod
@@ -107,8 +116,23 @@ class Settings(BaseSettings):
     @field_validator("client_s3_endpoint_url", "backup_s3_endpoint_url", "aws_endpoint_url_s3")
     @classmethod
     def _endpoint(cls, value: str | None) -> str | None:
-        if value is not None and not re.fullmatch(r"https?://[^\s/?#]+/?", value):
+        if value is not None and not ENDPOINT.fullmatch(value):
             raise ValueError("is not a URL such as https://s3.example.com")
+        return value
+
+    @field_validator("client_s3_region", "backup_s3_region")
+    @classmethod
+    def _region(cls, value: str) -> str:
+        if not REGION.fullmatch(value):
+            raise ValueError("is not a region such as eu-central-1")
+        return value
+
+    @field_validator("database_url")
+    @classmethod
+    def _database(cls, value: SecretStr) -> SecretStr:
+        # The value is not echoed: it has a password in it.
+        if value.get_secret_value() and not DATABASE.match(value.get_secret_value()):
+            raise ValueError("is not a libpq URL such as postgresql://user@host/database")
         return value
 
     @field_validator("export_schedule")
@@ -190,10 +214,12 @@ def _from_yaml(path: Path) -> dict[str, Any]:
         document = yaml.safe_load(path.read_text("utf-8")) or {}
     except OSError as error:
         raise SettingsInvalid(f"EVOTHESIS_CONFIG: cannot read {path}: {error.strerror}") from None
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError) as error:
         raise SettingsInvalid(f"EVOTHESIS_CONFIG: {path} is not YAML: {' '.join(str(error).split())}") from None
     if not isinstance(document, dict):
         raise SettingsInvalid(f"EVOTHESIS_CONFIG: {path} holds no settings; start it with `s3_export:`")
+    if wrong := [name for name in document if not isinstance(name, str)]:
+        raise SettingsInvalid(f"EVOTHESIS_CONFIG: {wrong[0]!r} in {path} is not a setting")
     values = {name: value for name, value in document.items() if name != "s3_export"}
     export = document.get("s3_export") or {}
     if not isinstance(export, dict):

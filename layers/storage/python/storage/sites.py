@@ -42,12 +42,17 @@ def discover(connection: Connection) -> list[str]:
     return [site_id for site_id, is_new in found if is_new]
 
 
-def listing(connection: Connection) -> list[dict[str, Any]]:
-    """Every known site with first and last sight and the number of its events, by name."""
+def listing(connection: Connection, after: str, limit: int) -> list[dict[str, Any]]:
+    """The first *limit* sites whose names come *after* one, with first and last sight and number of events."""
     with connection.cursor(row_factory=dict_row) as cursor:
         return cursor.execute(
             """
             /* sites.listing */
-            SELECT site_id, first_seen_at, last_seen_at, first_event_id, events FROM sites ORDER BY site_id
-            """
+            SELECT site_id, first_seen_at, last_seen_at, first_event_id, events
+              FROM sites
+             WHERE site_id > %s
+             ORDER BY site_id
+             LIMIT %s
+            """,
+            (after, limit),
         ).fetchall()
