@@ -57,7 +57,7 @@ class Gateway:
             route: Coalescer(pools[route.function], route.batch) for route in template.routes if route.batch
         }
         self._direct = {
-            (route.method, route.path.encode()): _Direct(
+            f"{route.method} {route.path} HTTP/1.1".encode(): _Direct(
                 route, coalescer, tuple((name.encode(), name) for name in route.batch.headers)
             )
             for route, coalescer in self._coalescers.items()
@@ -86,7 +86,9 @@ class Gateway:
             query=scope["query_string"].decode("latin-1"),
             headers=headers,
             body=b"",
-            source_ip=self._source_ip(scope),
+            source_ip=self._source_ip(
+                scope.get("client"), b",".join(value for name, value in scope["headers"] if name == b"x-forwarded-for")
+            ),
             http_version=scope["http_version"],
             scheme=scope["scheme"],
         )
@@ -102,30 +104,32 @@ class Gateway:
             return
         await self._answer(request, found, receive, send)
 
-    def takes(self, scope: Scope) -> bool:
-        """Whether a request of *scope* may go to `take`, once it has arrived whole."""
-        return (scope["method"], scope["raw_path"]) in self._direct and not self._closed
-
-    def take(self, scope: Scope, body: bytes, respond: Callable[[HttpResponse], None]) -> bool:
+    def take(
+        self,
+        request_line: bytes,
+        headers: Mapping[bytes, bytes],
+        body: bytes,
+        client: tuple[str, int] | None,
+        respond: Callable[[HttpResponse], None],
+    ) -> bool:
         """Answer a request without a task of its own, or what sharing an invocation saves would be spent here.
 
-        False when something about it is out of the ordinary: then nothing was done, and ASGI's way is to be taken.
+        *headers* are printable ASCII under lower-case names, none of them twice. False when the request is not one
+        that shares invocations, or the gateway takes no more: then nothing was done, and ASGI's way is to be taken.
         """
-        headers = dict(scope["headers"])
-        if len(headers) != len(scope["headers"]) or b"transfer-encoding" in headers:
+        direct = self._direct.get(request_line)
+        if direct is None or self._closed or len(body) > BODY_BYTES or _size(headers) > HEADER_BYTES:
             return False
-        if len(b"".join(headers) + b"".join(headers.values())) > HEADER_BYTES or len(body) > BODY_BYTES:
-            return False
-        direct = self._direct[scope["method"], scope["raw_path"]]
-        attributes = {name: headers[key].decode("latin-1") for key, name in direct.headers if key in headers}
-        attributes["source-ip"] = self._source_ip(scope)
-        origin = headers.get(b"origin", b"").decode("latin-1")
+        route, coalescer, names = direct
+        attributes = {name: headers[key].decode() for key, name in names if key in headers}
+        attributes["source-ip"] = self._source_ip(client, headers.get(b"x-forwarded-for", b""))
+        origin = attributes.get("origin") or headers.get(b"origin", b"").decode()
 
         def answer(response: HttpResponse) -> None:
-            _count(direct.route, response.status)
+            _counter(route.method, route.path, response.status).inc()
             respond(self._decorated(origin, response))
 
-        direct.coalescer.submit(attributes, body, answer)
+        coalescer.submit(attributes, body, answer)
         return True
 
     async def drain(self) -> None:
@@ -189,15 +193,14 @@ class Gateway:
             return response
         return HttpResponse(response.status, self._cors_headers(origin, response.headers), response.body)
 
-    def _source_ip(self, scope: Scope) -> str:
+    def _source_ip(self, client: tuple[str, int] | None, forwarded_for: bytes) -> str:
         """The client's address: the peer's, or what trusted proxies say of it, read from the right."""
-        address = scope["client"][0] if scope.get("client") else ""
+        address = client[0] if client else ""
         if self._trusted:
-            said = [value.decode("latin-1") for name, value in scope["headers"] if name == b"x-forwarded-for"]
-            hops = [hop.strip() for value in said for hop in value.split(",")]
+            hops = [hop.strip() for hop in forwarded_for.decode("latin-1").split(",") if hop.strip()]
             while hops and self._is_trusted(address):
                 address = hops.pop()
-        return str(address)
+        return address
 
     def _is_trusted(self, address: str) -> bool:
         try:
@@ -209,6 +212,10 @@ class Gateway:
 
 def _closed() -> HttpResponse:
     return message(503, "Service Unavailable", {"retry-after": "5"})
+
+
+def _size(headers: Mapping[bytes, bytes]) -> int:
+    return len(b"".join(headers)) + len(b"".join(headers.values()))
 
 
 def _count(route: Route, status: int) -> None:
