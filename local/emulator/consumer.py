@@ -122,4 +122,4 @@ def _failed(result: Result, batch: Sequence[Message], reports_failures: bool) ->
         named = {item["itemIdentifier"] for item in failures}
     except (ValueError, TypeError, KeyError, AttributeError):
         return everything
-    return min(named, everything)
+    return named if everything.issuperset(named) else everything

@@ -105,10 +105,13 @@ class Messages:
     def release(self, message: Message, seconds: float, attributes: Mapping[str, Any] | None = None) -> None:
         """Let a message be received again after *seconds*, with *attributes* in place of its own if they are given."""
         said = message.attributes if attributes is None else attributes
-        self._database.execute(
-            "UPDATE messages SET visible_at = ?, is_held = 0, attributes = ? WHERE id = ?",
+        rows = self._database.execute(
+            "UPDATE messages SET visible_at = ?, is_held = 0, attributes = ? WHERE id = ? RETURNING queue",
             (time.time() + seconds, json.dumps(said), message.id),
-        )
+        ).fetchall()
+        # Whoever waits counts on the time that it was hidden for before.
+        for (queue,) in rows:
+            self._news[queue].set()
 
     def count(self, queue: str) -> int:
         """How many messages *queue* has, those that are hidden too."""
