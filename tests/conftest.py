@@ -170,6 +170,7 @@ def run(tmp_path):
             url=found[1],
             output=log.read_text(),
             log=log,
+            process_data=tmp_path / "data",
             admin={"Authorization": f"Bearer {token}"},
             children=psutil.Process(process.pid).children(recursive=True),
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import gc
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
@@ -106,10 +107,26 @@ def recent() -> Response:
 def _collect(beacons: list[Beacon]) -> list[Answer]:
     """The answer to each beacon, also when the database is away: a privacy signal needs none."""
     try:
-        return intake.collect(settings.current(), beacons, dt.datetime.now(dt.UTC))
+        replies = intake.collect(settings.current(), beacons, dt.datetime.now(dt.UTC))
     except DatabaseUnavailable as error:
         api.logger.warning("database_unavailable", error=str(error), beacons=len(beacons))
-        return [Answer(204, None) if beacon.signal else Answer(503, UNAVAILABLE) for beacon in beacons]
+        replies = [Answer(204, None) if beacon.signal else Answer(503, UNAVAILABLE) for beacon in beacons]
+    _count(replies)
+    return replies
+
+
+def _count(replies: list[Answer]) -> None:
+    # Most of a batch is answered alike, so each kind of answer is looked at once.
+    kinds = Counter(map(id, replies))
+    answers = {id(reply): reply for reply in replies}
+    bodies = [(answers[kind].body or {}, number) for kind, number in kinds.items()]
+    api.count(
+        EventsAccepted=sum(body.get("accepted", 0) * number for body, number in bodies),
+        EventsDuplicate=sum(body.get("duplicates", 0) * number for body, number in bodies),
+        EventsRefused=sum(len(body.get("rejected", ())) * number for body, number in bodies),
+        BeaconsWithheld=sum(number for kind, number in kinds.items() if answers[kind].status == 204),
+        BeaconsUnavailable=sum(number for kind, number in kinds.items() if answers[kind].status == 503),
+    )
 
 
 def _joined(headers: Mapping[str, list[str]]) -> dict[str, str]:

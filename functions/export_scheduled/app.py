@@ -25,6 +25,7 @@ def export_scheduled(event: dict[str, Any], context: Any) -> dict[str, Any]:
         outcome = export.run(settings.current(), has_time=_clock(context))
     except ExportRunning:
         return {"running": True}
+    _measure(outcome)
     api.logger.info("export_run", **_outcome(outcome))
     return _outcome(outcome)
 
@@ -33,6 +34,7 @@ def export_scheduled(event: dict[str, Any], context: Any) -> dict[str, Any]:
 def run() -> Response:
     """Deliver everything that is due, now, and say what became of it."""
     outcome = export.run(settings.current(), has_time=_clock(api.app.lambda_context))
+    _measure(outcome)
     return answer(_outcome(outcome), 200 if not outcome.failures else 502)
 
 
@@ -55,6 +57,13 @@ def config() -> Response:
             "destinations": [_masked(item.model_dump()) for item in current.destinations()],
         }
     )
+
+
+def _measure(outcome: export.Outcome) -> None:
+    """Say how many batches were delivered and refused, and since when the oldest event waits (now, if none does)."""
+    waiting_since = database.run(settings.current().require_database(), ledger.oldest_undelivered)
+    api.count(BatchesDelivered=len(outcome.delivered), ExportFailures=len(outcome.failures))
+    api.measure(ExportWaitingSinceSeconds=waiting_since.timestamp())
 
 
 def _clock(context: Any) -> Any:

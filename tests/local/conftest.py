@@ -1,6 +1,7 @@
 import json
 import textwrap
 
+import psycopg
 import pytest
 
 from emulator import template
@@ -43,3 +44,15 @@ def start(write_template):
         return Runtime(write_template(code, **options))
 
     return start
+
+
+@pytest.fixture
+def database_lock(tmp_path):
+    """Hold up whoever inserts events, until all advisory locks of the connection are given up."""
+
+    def database_lock(running):
+        del running
+        connection = psycopg.connect((tmp_path / "data" / "database-url").read_text().strip(), autocommit=True)
+        return connection, lambda: connection.execute("SELECT pg_advisory_lock(1163284308, 1)")
+
+    return database_lock

@@ -8,6 +8,7 @@ from typing import Any
 
 import orjson
 from aws_lambda_powertools import Logger
+from aws_lambda_powertools.metrics import Metrics, MetricUnit
 from chalice.app import Chalice, Request, Response
 
 from storage import access, settings
@@ -66,6 +67,9 @@ class Api:
 
     def __init__(self, name: str) -> None:
         self.logger = Logger(service=name)
+        # Written to the log, where CloudWatch reads them on AWS and the runtime on a machine of one's own.
+        self._metrics = Metrics(namespace="Evothesis", service=name)
+        self._measured = False
         self.app = Chalice(app_name=name, configure_logs=False)
         self.app.register_middleware(_in_our_words, "http")
         self._schedule: Callable[[Event, Any], object] | None = None
@@ -114,9 +118,30 @@ class Api:
         self._queue = view
         return view
 
+    def count(self, **numbers: int) -> None:
+        """Add to counters, each under its name in CamelCase."""
+        for name, number in numbers.items():
+            if number:
+                self._metrics.add_metric(name=name, unit=MetricUnit.Count, value=number)
+                self._measured = True
+
+    def measure(self, **seconds: float) -> None:
+        """Say how things stand, in seconds, each under its name in CamelCase."""
+        for name, value in seconds.items():
+            self._metrics.add_metric(name=name, unit=MetricUnit.Seconds, value=value)
+            self._measured = True
+
     def handler(self, event: Event, context: Any) -> Any:
         """The Lambda handler: tells by its shape what *event* is."""
         self.logger.append_keys(request_id=getattr(context, "aws_request_id", None))
+        try:
+            return self._handle(event, context)
+        finally:
+            if self._measured:
+                self._metrics.flush_metrics()
+                self._measured = False
+
+    def _handle(self, event: Event, context: Any) -> Any:
         if "httpMethod" in event.get("requestContext", {}):
             return self.app(event, context)
         if self._queue and "Records" in event:

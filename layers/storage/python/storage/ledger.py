@@ -245,6 +245,23 @@ def status(connection: Connection) -> dict[str, Any]:
     return {"unplanned_events": unplanned, "destinations": destinations, "batches": recent_batches(connection, 20)}
 
 
+def oldest_undelivered(connection: Connection) -> dt.datetime:
+    """When the oldest event came that some destination lacks; now, when every one has all."""
+    row = connection.execute(
+        """
+        /* ledger.oldest_undelivered */
+        SELECT coalesce(
+            (SELECT min(window_start) FROM export_batches WHERE delivered_at IS NULL),
+            (SELECT created_at FROM events
+              WHERE id > (SELECT coalesce(max(to_id), 0) FROM export_batches) ORDER BY id LIMIT 1),
+            now())
+        """
+    ).fetchone()
+    assert row is not None, "a SELECT without FROM gives one row"
+    since: dt.datetime = row[0]
+    return since
+
+
 def recent_batches(connection: Connection, limit: int) -> list[dict[str, Any]]:
     """The last *limit* batches, newest first, each with its deliveries."""
     with connection.cursor(row_factory=dict_row) as cursor:

@@ -1,0 +1,157 @@
+"""`evothesis` beside `run`: what the other commands print, and the exit status that scripts go by."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import threading
+import time
+from pathlib import Path
+from types import SimpleNamespace
+
+import httpx
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+BEACON = {"event_type": "page_view", "url": "https://shop.example.com/"}
+
+
+@pytest.fixture
+def evothesis(tmp_path):
+    """Run a command on the data directory of the test; status, standard output and standard error."""
+
+    def evothesis(*arguments, stdin=None, **environ):
+        base = {"PATH": os.environ["PATH"], "EVOTHESIS_DATA_DIR": str(tmp_path / "data"), **environ}
+        done = subprocess.run(
+            [ROOT / ".venv/bin/evothesis", *arguments],
+            env=base,
+            input=stdin,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        return SimpleNamespace(status=done.returncode, out=done.stdout, err=done.stderr)
+
+    return evothesis
+
+
+def test_a_day_with_it(run, evothesis):
+    running = run()
+    for _ in range(3):
+        assert httpx.post(f"{running.url}/collect", json=BEACON).status_code == 202
+
+    before = evothesis("status")
+    assert before.status == 0
+    assert "database   connected" in before.out
+    assert "events     3, 3 not yet in a batch" in before.out
+    assert "\x1b[" not in before.out, "colours are for terminals"
+
+    delivered = evothesis("export")
+    assert (delivered.status, delivered.out.splitlines()[0]) == (0, "delivered 1 of 1 new batches")
+    after = json.loads(evothesis("status", "--json").out)
+    assert after["events"] == 3
+    assert [item["rows"] for item in after["export"]["destinations"]] == [3, 3]
+    assert json.loads(evothesis("export", "--json").out)["planned"] == 0
+
+    sample = evothesis("invoke", "collect", "-e", str(ROOT / "events/collect/single.json"), "--log")
+    assert (sample.status, json.loads(sample.out)["statusCode"]) == (0, 202)
+    assert re.search(r"^REPORT RequestId: \S+\tDuration: ", sample.err, re.MULTILINE)
+    queued = evothesis(
+        "invoke", "Collect", "--async", "-e", "-", stdin=(ROOT / "events/collect/queue.json").read_text()
+    )
+    assert (queued.status, queued.out) == (0, "")
+
+    failed = evothesis("invoke", "visitor-deletion", "-e", "-", stdin='{"Records": []}')
+    assert (failed.status, json.loads(failed.out)["errorType"]) == (1, "ValueError")
+    unknown = evothesis("invoke", "nobody")
+    assert (unknown.status, "no function nobody; there are Collect," in unknown.err) == (2, True)
+
+    logged = evothesis("logs", "ExportScheduled", "-n", "500")
+    assert logged.status == 0
+    assert '"message":"export_run"' in logged.out
+    everything = evothesis("logs")
+    assert {line.split(" ")[0] for line in everything.out.splitlines()} >= {"Collect", "ExportScheduled"}
+
+    metrics = httpx.get(json.loads((running.process_data / "runtime.json").read_text())["invoke_url"] + "/metrics").text
+    for line in (
+        r'^http_responses_total\{method="POST",route="/collect",status="202"\} 3',
+        r'^evothesis_events_accepted_total\{service="collect"\} [4-9]',
+        r'^evothesis_batches_delivered_total\{service="export-scheduled"\} 1',
+        r'^evothesis_export_waiting_since_seconds\{service="export-scheduled"\} 1',
+        r'^lambda_environments\{function="Collect"\} [1-9]',
+    ):
+        assert re.search(line, metrics, re.MULTILINE), line
+
+
+@pytest.mark.parametrize("command", ["status", "export", ("invoke", "collect")])
+def test_without_a_runtime_it_says_how_to_start_one(evothesis, command):
+    done = evothesis(*([command] if isinstance(command, str) else command))
+    assert done.status == 3
+    assert re.fullmatch(r"evothesis: no runtime is running on \S+; start it with `evothesis run`.*\n", done.err)
+
+
+def test_a_log_that_is_not_there_is_named(evothesis):
+    done = evothesis("logs", "Collect")
+    assert done.status == 1
+    assert "no log of Collect in" in done.err
+
+
+@pytest.mark.parametrize("arguments", [["nonsense"], ["invoke"], ["logs", "-n", "-1"]])
+def test_wrong_usage_is_status_2(evothesis, arguments):
+    assert evothesis(*arguments).status == 2
+
+
+@pytest.mark.parametrize("command", ["run", "status", "export", "invoke", "logs"])
+def test_every_command_explains_itself(evothesis, command):
+    assert command in evothesis("--help").out
+    assert evothesis(command, "--help").status == 0
+
+
+def test_logs_can_be_followed_through_the_turn_of_a_file(tmp_path):
+    directory = tmp_path / "data" / "logs"
+    directory.mkdir(parents=True)
+    file = directory / "Collect.log"
+    file.write_text("old\n")
+    environ = {"PATH": os.environ["PATH"], "EVOTHESIS_DATA_DIR": str(tmp_path / "data"), "PYTHONUNBUFFERED": "1"}
+    command = [ROOT / ".venv/bin/evothesis", "logs", "collect", "-f"]
+    process = subprocess.Popen(command, env=environ, stdout=subprocess.PIPE, text=True)
+    assert process.stdout.readline() == "old\n"
+    with file.open("a") as stream:
+        stream.write("new\n")
+    assert process.stdout.readline() == "new\n"
+    file.rename(directory / "Collect.log.1")
+    file.write_text("z\n")
+    assert process.stdout.readline() == "z\n"
+    process.send_signal(signal.SIGINT)
+    assert process.wait(10) == 0
+    process.stdout.close()
+
+
+def test_while_it_stops_what_was_taken_is_answered_and_what_comes_is_told_to_come_again(run, database_lock):
+    running = run()
+    connection, hold = database_lock(running)
+    with httpx.Client(base_url=running.url, timeout=30) as client:
+        assert client.get("/health").status_code == 200
+        hold()
+        waiting = SimpleNamespace()
+
+        def beacon():
+            waiting.answer = httpx.post(f"{running.url}/collect", json=BEACON, timeout=30)
+
+        thread = threading.Thread(target=beacon)
+        thread.start()
+        deadline = time.monotonic() + 10
+        while not connection.execute("SELECT count(*) FROM pg_locks WHERE NOT granted").fetchone()[0]:
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        running.process.send_signal(signal.SIGTERM)
+        refused = client.get("/health")
+        while refused.status_code == 200:
+            refused = client.get("/health")
+        assert (refused.status_code, refused.headers["retry-after"]) == (503, "5")
+        connection.execute("SELECT pg_advisory_unlock_all()")
+        thread.join(20)
+    assert waiting.answer.status_code == 202
+    assert running.process.wait(30) == 0
+    connection.close()
