@@ -12,6 +12,7 @@ SAMPLES = sorted(EVENTS.rglob("*.json"))
 STATUS = {
     "collect/batch": 202,
     "collect/single": 202,
+    "collect/sam_http_api": 202,
     "collect/partly_refused": 202,
     "collect/do_not_track": 204,
     "collect/preflight": 204,
@@ -27,8 +28,11 @@ STATUS = {
 }
 RETURNED = {
     "collect/queue": {"batchItemFailures": []},
+    "collect/sam_queue": {"batchItemFailures": []},
     "export_scheduled/schedule": {"planned": 0, "delivered": [], "failures": {}, "unfinished": False},
+    "export_scheduled/sam_schedule": {"planned": 0, "delivered": [], "failures": {}, "unfinished": False},
     "domain_discovery/schedule": {"discovered": []},
+    "domain_discovery/sam_schedule": {"discovered": []},
 }
 
 

@@ -11,6 +11,7 @@ from aws_lambda_powertools import Logger
 from aws_lambda_powertools.metrics import Metrics, MetricUnit
 from chalice.app import Chalice, Request, Response
 
+from httpapi.payload import version_1
 from storage import access, settings
 from storage.errors import (
     DatabaseUnavailable,
@@ -142,6 +143,8 @@ class Api:
                 self._measured = False
 
     def _handle(self, event: Event, context: Any) -> Any:
+        if "http" in event.get("requestContext", {}):
+            event = version_1(event)
         if "httpMethod" in event.get("requestContext", {}):
             return self.app(event, context)
         if self._queue and "Records" in event:
