@@ -61,9 +61,22 @@ $(BENCHMARK)/.installed: benchmarks/baseline/requirements.txt $(VENV)/.installed
 	touch $@
 
 .PHONY: benchmark
-benchmark: setup $(BENCHMARK)/.installed ## Measure intake beside a FastAPI collector, and export beside COPY (needs wrk)
+benchmark: setup $(BENCHMARK)/.installed ## Measure intake beside a FastAPI collector, soak it, and measure export beside COPY (needs wrk)
 	$(BIN)/python benchmarks/ingest.py
+	$(BIN)/python benchmarks/soak.py
 	$(BIN)/python benchmarks/export.py
+
+SAM := .venv-sam
+$(SAM)/.installed: .ci/sam-requirements.txt $(VENV)/.installed
+	test -x $(SAM)/bin/python || $(PYTHON) -m venv $(SAM)
+	VIRTUAL_ENV=$(SAM) $(UV) pip sync --quiet --require-hashes .ci/sam-requirements.txt
+	touch $@
+
+.PHONY: sam
+sam: $(SAM)/.installed ## Validate and build every function and layer for AWS (needs python3.13 on the path)
+	export SAM_CLI_TELEMETRY=0 AWS_DEFAULT_REGION=us-east-1 && \
+	$(SAM)/bin/sam validate --lint --template sam-template.yaml && \
+	$(SAM)/bin/sam build --template sam-template.yaml --build-dir .aws-sam/build
 
 .PHONY: format
 format: setup ## Format the Python code and mend what ruff can
@@ -75,8 +88,9 @@ lock: $(VENV)/.installed ## Resolve and pin every dependency anew
 	$(UV) pip compile pyproject.toml --group dev --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header -q -U -o requirements.txt
 	$(UV) pip compile local/services/localstack-requirements.in --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header -q -U -o local/services/localstack-requirements.txt
 	$(UV) pip compile benchmarks/baseline/requirements.in --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header -q -U -o benchmarks/baseline/requirements.txt
+	$(UV) pip compile .ci/sam-requirements.in --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header -q -U -o .ci/sam-requirements.txt
 	layers/dependencies/lock.sh
 
 .PHONY: clean
 clean: ## Remove environments and built files (never .data)
-	rm -rf $(VENV) $(LOCALSTACK) $(BENCHMARK) pixel/node_modules pixel/dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) $(LOCALSTACK) $(BENCHMARK) $(SAM) .aws-sam pixel/node_modules pixel/dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -21,6 +21,7 @@ from typing import Any
 
 import orjson
 
+from emulator import metrics
 from emulator.errors import Throttled
 from emulator.http_response import HttpResponse, integration, message
 from emulator.intrinsics import ACCOUNT_ID, PSEUDO_PARAMETERS
@@ -63,6 +64,8 @@ class Coalescer:
         self._under_way: set[asyncio.Task[None]] = set()
         self._prefix = str(uuid.uuid4())[:24]
         self._numbers = itertools.count()
+        self._batch_sizes = metrics.BATCH_SIZE.labels(pool.function.name)
+        self._waiting_gauge = metrics.QUEUED.labels(pool.function.name)
         self._tail = lru_cache(maxsize=1)(partial(_tail, pool.function.name))
 
     @property
@@ -113,6 +116,8 @@ class Coalescer:
     async def _run(self, batch: list[_Waiting]) -> None:
         answers: Mapping[str, HttpResponse] = {}
         otherwise = _failed
+        self._batch_sizes.observe(len(batch))
+        self._waiting_gauge.set(self.waiting)
         try:
             payload = b'{"Records":[' + b",".join(waiting.record for waiting in batch) + b"]}"
             result = await self._pool.invoke(payload)

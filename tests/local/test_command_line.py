@@ -80,6 +80,8 @@ def test_a_day_with_it(run, evothesis):
         r'^evothesis_batches_delivered_total\{service="export-scheduled"\} 1',
         r'^evothesis_export_waiting_since_seconds\{service="export-scheduled"\} 1',
         r'^lambda_environments\{function="Collect"\} [1-9]',
+        r'^lambda_batch_requests_count\{function="Collect"\} [1-9]',
+        r'^lambda_queued_requests\{function="Collect"\} 0',
     ):
         assert re.search(line, metrics, re.MULTILINE), line
 
