@@ -34,6 +34,7 @@ BASELINE_PORT = 8452
 CONNECTIONS = (64, 128, 256)
 COLUMNS = "event_type, session_id, visitor_id, site_id, timestamp, url, path, user_agent, ip_address, raw_event_data"
 IDLE_SECONDS = 5
+MOST_PROBES = 4
 
 UNITS = {"us": 1e-3, "ms": 1.0, "s": 1e3, "m": 6e4}
 
@@ -142,11 +143,15 @@ def peaks(per: int, rounds: int, seconds: float) -> dict[Side, tuple[float, int]
 
 def at_half(side: Side, per: int, peak: float, connections: int, seconds: float) -> Load:
     """What *side* does under half of its own peak load."""
-    pause_ms = 1000 * connections / (peak / 2)
-    # The pause is between an answer and the next request, so the time of an answer comes off it.
-    probe = side.load(per, connections, 2, pause_ms)
-    pause_ms -= 1000 * connections / probe.rate - pause_ms
-    return side.load(per, connections, seconds, max(pause_ms, 1))
+    turn_ms = 1000 * connections / (peak / 2)
+    pause_ms = turn_ms
+    for _ in range(MOST_PROBES):
+        probe = side.load(per, connections, 3, pause_ms)
+        if abs(probe.rate - peak / 2) < 0.05 * peak / 2:
+            break
+        # The pause is between an answer and the next request, so the time of an answer comes off it.
+        pause_ms = max(turn_ms - (1000 * connections / probe.rate - pause_ms), 1)
+    return side.load(per, connections, seconds, pause_ms)
 
 
 def bare_copy(url: str) -> float:
