@@ -57,17 +57,19 @@ def collect_queued(records: list[dict[str, Any]]) -> dict[str, Any]:
     """Store the events of many beacons in one transaction.
 
     `batchItemFailures` names the beacons that were not stored and may be sent again; what is refused is kept as
-    refused, and sending it again would not help. `answers` says what each beacon is to be answered where somebody
-    waits for it, in the shape of an HTTP integration; a queue has nobody who does.
+    refused, and sending it again would not help. `answers` says what the beacons are to be answered where somebody
+    waits for it, each in the shape of an HTTP integration with the `messageIds` of those that it is for; a queue has
+    nobody who does.
     """
     replies = _collect([from_record(record) for record in records])
-    named = [(str(record["messageId"]), reply) for record, reply in zip(records, replies, strict=True)]
-    # Most are the same answer, which is then made once.
-    made = {id(reply): reply for reply in replies}
-    answers = {key: _integration(reply) for key, reply in made.items()}
+    # Most are answered alike, and that answer is made once.
+    groups: dict[int, tuple[Answer, list[str]]] = {}
+    for record, reply in zip(records, replies, strict=True):
+        groups.setdefault(id(reply), (reply, []))[1].append(str(record["messageId"]))
+    failed = [name for reply, names in groups.values() if reply.status >= 500 for name in names]
     return {
-        "batchItemFailures": [{"itemIdentifier": name} for name, reply in named if reply.status >= 500],
-        "answers": {name: answers[id(reply)] for name, reply in named},
+        "batchItemFailures": [{"itemIdentifier": name} for name in failed],
+        "answers": [{**_integration(reply), "messageIds": names} for reply, names in groups.values()],
     }
 
 

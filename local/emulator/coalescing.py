@@ -1,7 +1,8 @@
 """Requests as records of a batch event: those that wait while the function is busy share its next invocation.
 
 On AWS the same handler stands behind API Gateway → SQS → Lambda. Here each request is answered by its own result, and
-only after the invocation that carried it: the handler returns `answers`, one by message id, beside `batchItemFailures`.
+only after the invocation that carried it: the handler returns, beside `batchItemFailures`, `answers` with the
+`messageIds` of those that each is for.
 """
 
 from __future__ import annotations
@@ -36,7 +37,6 @@ BATCHES_AT_ONCE = 3
 BATCH_BYTES = 5 * 1024 * 1024
 # A process may die of something else while a request is in it, so once is no proof against the request.
 MOST_ATTEMPTS_ALONE = 2
-SHORT_BODY = 1024
 
 logger = logging.getLogger("emulator")
 
@@ -151,27 +151,22 @@ class Coalescer:
 
 
 def _answers(result: Result) -> dict[str, HttpResponse]:
+    """The answers that a result has, by message id; one that cannot be sent is none."""
+    answers = {}
     try:
-        answers = orjson.loads(result.payload)["answers"].items()
+        for answer in orjson.loads(result.payload)["answers"]:
+            if response := _response(answer):
+                answers.update(dict.fromkeys(answer["messageIds"], response))
     except (ValueError, TypeError, KeyError, AttributeError):
-        return {}
-    return {message_id: response for message_id, answer in answers if (response := _response(answer))}
+        logger.exception("a batch was answered in no shape that is known")
+    return answers
 
 
 def _response(answer: Any) -> HttpResponse | None:
-    """What an answer says, if it says anything that can be sent."""
     try:
-        if len(answer) == 3 and len(answer["body"]) < SHORT_BODY:
-            return _same_response(answer["statusCode"], tuple(answer["headers"].items()), answer["body"])
         return integration(answer, "1.0")
     except (ValueError, TypeError, KeyError, AttributeError):
         return None
-
-
-@lru_cache(maxsize=1024)
-def _same_response(status: Any, headers: tuple[tuple[str, Any], ...], body: str) -> HttpResponse:
-    """Most requests of a batch are answered alike, so this looks at each answer once."""
-    return integration({"statusCode": status, "headers": dict(headers), "body": body}, "1.0")
 
 
 def _failed() -> HttpResponse:

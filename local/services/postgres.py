@@ -52,6 +52,8 @@ class Postgres:
         self._password_file = self._home / "password"
         self._log = self._home / "server.log"
         self._process: subprocess.Popen[bytes] | None = None
+        # Started again, it comes back where it was.
+        self._port = PREFERRED_PORT
         self.url = ""
 
     def start(self) -> None:
@@ -65,8 +67,8 @@ class Postgres:
         if not (self._cluster / "PG_VERSION").exists():
             self._initialise(command, user, group)
         self._remove_stale_pid()
-        port = child.free_port(PREFERRED_PORT)
-        options = [f"--{name}={value}" for name, value in {**CONFIGURATION, "port": str(port)}.items()]
+        self._port = child.free_port(self._port)
+        options = [f"--{name}={value}" for name, value in {**CONFIGURATION, "port": str(self._port)}.items()]
         self._process = child.spawn(
             [*command, self._programs / "postgres", "-D", self._cluster, *options],
             env={"PATH": os.environ.get("PATH", ""), "LC_ALL": "C.UTF-8", **MEMORY},
@@ -76,7 +78,7 @@ class Postgres:
             group=group,
         )
         password = self._password_file.read_text().strip()
-        server = f"postgresql://postgres:{password}@127.0.0.1:{port}"
+        server = f"postgresql://postgres:{password}@127.0.0.1:{self._port}"
         child.wait_until(lambda: _answers(f"{server}/postgres"), self._process, "PostgreSQL", self._log, START_SECONDS)
         _create_database(f"{server}/postgres")
         self.url = f"{server}/evothesis"

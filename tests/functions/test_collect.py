@@ -269,7 +269,7 @@ def test_a_batch_from_a_queue_is_stored_by_the_same_code(call, database_url, row
     returned = collect.app.handler({"Records": records}, None)
 
     assert returned["batchItemFailures"] == []
-    statuses = {name: answer["statusCode"] for name, answer in returned["answers"].items()}
+    statuses = {name: answer["statusCode"] for name, answer in by_id(returned).items()}
     assert statuses == {"0": 202, "1": 202, "2": 202, "3": 400, "5": 204}
 
     events = rows("SELECT site_id, user_agent, host(ip_address) AS ip FROM events ORDER BY site_id")
@@ -278,6 +278,12 @@ def test_a_batch_from_a_queue_is_stored_by_the_same_code(call, database_url, row
     assert events[0]["ip"] == "203.0.113.0"
     assert rows("SELECT reason FROM rejected_events") == [{"reason": "event_type_invalid"}]
     assert rows("SELECT signal FROM withheld_beacons") == [{"signal": "dnt"}]
+
+
+def by_id(returned):
+    """What each record of a batch is answered, in the order of their ids."""
+    answers = {name: answer for answer in returned["answers"] for name in answer["messageIds"]}
+    return dict(sorted(answers.items()))
 
 
 def queued(*bodies, **attributes):
@@ -293,7 +299,7 @@ def queued(*bodies, **attributes):
 def test_a_batch_that_is_handed_in_again_leaves_everything_once(database_url, rows):
     batch = queued({"events": [page_view(), page_view()]}, {"events": [{"event_type": "?"}] * 2}, "{")
 
-    first, second = (collect.app.handler(batch, None)["answers"] for _ in range(2))
+    first, second = (by_id(collect.app.handler(batch, None)) for _ in range(2))
 
     assert [json.loads(answers["0"]["body"])["accepted"] for answers in (first, second)] == [2, 0]
     assert rows("SELECT count(*) AS stored FROM events") == [{"stored": 2}]
@@ -312,7 +318,7 @@ def test_a_batch_that_cannot_be_stored_stays_in_the_queue(environ, database_url)
     returned = collect.app.handler(queued(page_view(), page_view()), None)
 
     assert returned["batchItemFailures"] == [{"itemIdentifier": "0"}, {"itemIdentifier": "1"}]
-    for answer in returned["answers"].values():
+    for answer in by_id(returned).values():
         assert answer["statusCode"] == 503
         assert answer["headers"]["Retry-After"] == "5"
         assert json.loads(answer["body"])["error"]["code"] == "database_unavailable"
@@ -324,7 +330,7 @@ def test_a_privacy_signal_needs_no_database(environ, database_url):
     returned = collect.app.handler(queued(page_view(), sec_gpc="1"), None)
 
     assert returned["batchItemFailures"] == []
-    assert returned["answers"]["0"]["statusCode"] == 204
+    assert by_id(returned)["0"]["statusCode"] == 204
 
 
 def test_one_poisoned_beacon_of_a_batch_fails_alone(database_url, rows, monkeypatch):
@@ -338,7 +344,7 @@ def test_one_poisoned_beacon_of_a_batch_fails_alone(database_url, rows, monkeypa
     returned = collect.app.handler(queued(page_view(), page_view(timestamp="poison"), page_view()), None)
 
     assert returned["batchItemFailures"] == [{"itemIdentifier": "1"}]
-    assert [answer["statusCode"] for answer in returned["answers"].values()] == [202, 500, 202]
+    assert [answer["statusCode"] for answer in by_id(returned).values()] == [202, 500, 202]
     assert rows("SELECT count(*) AS stored FROM events") == [{"stored": 2}]
 
 
@@ -346,7 +352,7 @@ def test_each_beacon_of_a_batch_is_answered_as_it_would_be_alone(post, database_
     bodies = [page_view(), {"event_type": "?"}, {"events": []}]
     alone = [post(body) for body in bodies]
 
-    answers = collect.app.handler(queued(*bodies), None)["answers"].values()
+    answers = by_id(collect.app.handler(queued(*bodies), None)).values()
 
     assert [(answer["statusCode"], json.loads(answer["body"])) for answer in answers] == [
         (answer.status, answer.json) for answer in alone

@@ -24,12 +24,13 @@ ECHO = """
         size = str(len(records))
         return {
             "batchItemFailures": [],
-            "answers": {
-                record["messageId"]: {
-                    "statusCode": 202, "headers": {"Size": size}, "body": json.dumps(record)
+            "answers": [
+                {
+                    "statusCode": 202, "headers": {"Size": size}, "body": json.dumps(record),
+                    "messageIds": [record["messageId"]],
                 }
                 for record in records
-            },
+            ],
         }
 """
 HEADERS = ("content-type", "content-encoding", "origin")
@@ -117,7 +118,8 @@ def test_a_process_that_is_killed_under_a_batch_costs_nobody_an_answer(post, tmp
             if not once.exists():
                 once.touch()
                 os.kill(os.getpid(), 9)
-            return {{"answers": {{record["messageId"]: {{"statusCode": 202}} for record in event["Records"]}}}}
+            names = [record["messageId"] for record in event["Records"]]
+            return {{"answers": [{{"statusCode": 202, "messageIds": names}}]}}
     """
 
     assert [answer.status_code for answer in post(["x"] * 10, code=code)] == [202] * 10
@@ -143,7 +145,7 @@ def test_too_many_that_wait_are_503_and_to_be_tried_again(post, monkeypatch):
     "code",
     [
         "handler = lambda event, context: {'batchItemFailures': []}",
-        "handler = lambda event, context: {'answers': {event['Records'][0]['messageId']: {'statusCode': 'no'}}}",
+        "handler = lambda event, context: {'answers': [{'statusCode': 'no', 'messageIds': [r['messageId'] for r in event['Records']]}]}",
         "handler = lambda event, context: None",
     ],
 )
