@@ -64,10 +64,6 @@ class Asynchronous:
             _queue(function), body, {"attempts": 0, "throttles": 0}, request_id or str(uuid.uuid4())
         )
 
-    def waiting(self, function: str) -> int:
-        """How many events of *function* have not ended."""
-        return self._messages.count(_queue(function))
-
     async def _follow(self, function: str) -> None:
         under_way: set[asyncio.Task[None]] = set()
         most = max(1, self._pools[function].limit)

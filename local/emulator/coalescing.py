@@ -22,10 +22,10 @@ from typing import Any
 
 import orjson
 
-from emulator import metrics
+from emulator import metrics, records
 from emulator.errors import Throttled
 from emulator.http_response import HttpResponse, integration, message
-from emulator.intrinsics import ACCOUNT_ID, PSEUDO_PARAMETERS
+from emulator.intrinsics import ACCOUNT_ID, PSEUDO_PARAMETERS, queue_arn
 from emulator.model import Batch
 from emulator.pool import Pool
 from emulator.runtime_api import Result
@@ -119,8 +119,7 @@ class Coalescer:
         self._batch_sizes.observe(len(batch))
         self._waiting_gauge.set(self.waiting)
         try:
-            payload = b'{"Records":[' + b",".join(waiting.record for waiting in batch) + b"]}"
-            result = await self._pool.invoke(payload)
+            result = await self._pool.invoke(records.event([waiting.record for waiting in batch]))
             if not result.ran:
                 otherwise = _unavailable
             elif result.error_type:
@@ -209,7 +208,7 @@ def _tail(function: str, now_ms: int) -> bytes:
             "ApproximateFirstReceiveTimestamp": str(now_ms),
         },
         "eventSource": "aws:sqs",
-        "eventSourceARN": f"arn:aws:sqs:{region}:{ACCOUNT_ID}:{function}",
+        "eventSourceARN": queue_arn(function),
         "awsRegion": region,
     }
     return orjson.dumps(same)[1:]

@@ -126,7 +126,7 @@ class Gateway:
         origin = attributes.get("origin") or headers.get(b"origin", b"").decode()
 
         def answer(response: HttpResponse) -> None:
-            _counter(route.method, route.path, response.status).inc()
+            _count(route, response.status)
             respond(self._decorated(origin, response))
 
         coalescer.submit(attributes, body, answer)
