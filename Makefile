@@ -61,8 +61,9 @@ $(BENCHMARK)/.installed: benchmarks/baseline/requirements.txt $(VENV)/.installed
 	touch $@
 
 .PHONY: benchmark
-benchmark: setup $(BENCHMARK)/.installed ## Measure intake beside a FastAPI collector, soak it, and measure export beside COPY (needs wrk)
+benchmark: setup $(BENCHMARK)/.installed ## Measure intake beside a FastAPI collector, the runtime, a soak, and export beside COPY (needs wrk)
 	$(BIN)/python benchmarks/ingest.py
+	$(BIN)/python benchmarks/overhead.py
 	$(BIN)/python benchmarks/soak.py
 	$(BIN)/python benchmarks/export.py
 

@@ -25,7 +25,6 @@ import orjson
 from emulator import metrics, records
 from emulator.errors import Throttled
 from emulator.http_response import HttpResponse, integration, message
-from emulator.intrinsics import ACCOUNT_ID, PSEUDO_PARAMETERS, queue_arn
 from emulator.model import Batch
 from emulator.pool import Pool
 from emulator.runtime_api import Result
@@ -199,19 +198,7 @@ def _record(message_id: str, attributes: Mapping[str, str], body: bytes, tail: b
 
 def _tail(function: str, now_ms: int) -> bytes:
     """What every record of a queue says at the same moment, after a comma."""
-    region = PSEUDO_PARAMETERS["AWS::Region"]
-    same = {
-        "attributes": {
-            "ApproximateReceiveCount": "1",
-            "SentTimestamp": str(now_ms),
-            "SenderId": ACCOUNT_ID,
-            "ApproximateFirstReceiveTimestamp": str(now_ms),
-        },
-        "eventSource": "aws:sqs",
-        "eventSourceARN": queue_arn(function),
-        "awsRegion": region,
-    }
-    return orjson.dumps(same)[1:]
+    return orjson.dumps(records.origin(function, now_ms, now_ms, 1))[1:]
 
 
 def _text(attributes: Mapping[str, str], body: bytes) -> str | None:

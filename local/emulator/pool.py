@@ -87,7 +87,10 @@ class Pool:
             request_id=request_id or str(uuid.uuid4()),
             client_context=client_context,
         )
-        result = await environment.invoke(invocation)
+        try:
+            result = await environment.invoke(invocation)
+        except OSError as error:
+            raise await self._not_started(environment, error) from error
         self._count(result)
         # The caller has its answer; the process is free only once it asks for its next event.
         self._releasing += 1
@@ -145,13 +148,19 @@ class Pool:
         metrics.ENVIRONMENTS.labels(self.function.name).set(len(self._environments))
         try:
             await environment.start()
-        except BaseException as error:
+        except OSError as error:
+            raise await self._not_started(environment, error) from error
+        except BaseException:
             await environment.stop()
             self._gone(environment)
-            if isinstance(error, OSError):
-                raise Throttled(f"{self.function.name}: no process can be started: {error}") from error
             raise
         return environment
+
+    async def _not_started(self, environment: Environment, error: OSError) -> Throttled:
+        """Give an environment's place back whose process the machine could not start."""
+        await environment.stop()
+        self._gone(environment)
+        return Throttled(f"{self.function.name}: no process can be started: {error}")
 
     async def _release(self, environment: Environment) -> None:
         await environment.until_idle()

@@ -16,24 +16,32 @@ from emulator.messages import Message
 
 def of_message(message: Message, queue: str) -> bytes:
     """The record of one message of *queue*."""
+    sent_ms, first_received_ms = int(message.sent_at * 1000), int(message.first_received_at * 1000)
     return orjson.dumps(
         {
             "messageId": message.message_id,
             "receiptHandle": f"{message.message_id}#{message.receives}",
             "body": message.body,
-            "attributes": {
-                "ApproximateReceiveCount": str(message.receives),
-                "SentTimestamp": str(int(message.sent_at * 1000)),
-                "SenderId": intrinsics.ACCOUNT_ID,
-                "ApproximateFirstReceiveTimestamp": str(int(message.first_received_at * 1000)),
-            },
             "messageAttributes": {name: _attribute(value) for name, value in message.attributes.items()},
             "md5OfBody": hashlib.md5(message.body.encode(), usedforsecurity=False).hexdigest(),
-            "eventSource": "aws:sqs",
-            "eventSourceARN": intrinsics.queue_arn(queue),
-            "awsRegion": intrinsics.PSEUDO_PARAMETERS["AWS::Region"],
+            **origin(queue, sent_ms, first_received_ms, message.receives),
         }
     )
+
+
+def origin(queue: str, sent_ms: int, first_received_ms: int, receives: int) -> dict[str, Any]:
+    """What a record says of its queue and of its way through it."""
+    return {
+        "attributes": {
+            "ApproximateReceiveCount": str(receives),
+            "SentTimestamp": str(sent_ms),
+            "SenderId": intrinsics.ACCOUNT_ID,
+            "ApproximateFirstReceiveTimestamp": str(first_received_ms),
+        },
+        "eventSource": "aws:sqs",
+        "eventSourceARN": intrinsics.queue_arn(queue),
+        "awsRegion": intrinsics.PSEUDO_PARAMETERS["AWS::Region"],
+    }
 
 
 def event(records: list[bytes]) -> bytes:

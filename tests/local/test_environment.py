@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import itertools
 import json
 import os
 import time
@@ -223,6 +224,36 @@ def test_a_process_that_cannot_be_started_costs_its_slot_for_no_longer_than_that
             with pytest.raises(Throttled, match="Too many open files"):
                 await runtime.invoke("F", b"{}")
         monkeypatch.setattr(asyncio, "create_subprocess_exec", real)
+        try:
+            return await runtime.invoke("F", b"{}")
+        finally:
+            await runtime.stop()
+
+    assert asyncio.run(work()).payload == b"1"
+
+
+def test_a_second_start_that_the_machine_refuses_costs_no_slot_either(start, monkeypatch, tmp_path):
+    # The first init fails, so the process is started once more within the invocation.
+    runtime = start(
+        f"""
+        import os
+        marker = {str(tmp_path / "marker")!r}
+        if not os.path.exists(marker):
+            open(marker, "w").close()
+            raise RuntimeError("not yet")
+        def handler(event, context): return 1
+        """,
+        properties={"ReservedConcurrentExecutions": 1},
+    )
+    real, starts = asyncio.create_subprocess_exec, itertools.count()
+
+    async def only_the_first(*arguments, **options):
+        return await (real if next(starts) != 1 else _too_many_files)(*arguments, **options)
+
+    async def work():
+        monkeypatch.setattr(asyncio, "create_subprocess_exec", only_the_first)
+        with pytest.raises(Throttled, match="Too many open files"):
+            await runtime.invoke("F", b"{}")
         try:
             return await runtime.invoke("F", b"{}")
         finally:
