@@ -137,11 +137,12 @@ def call(environ, sam_template):
             scheme="http",
         )
         answer = handler(http_event.build(request, *found), None)
+        headers = {name.lower(): value for name, value in answer["headers"].items()}
         return SimpleNamespace(
             status=answer["statusCode"],
-            headers={name.lower(): value for name, value in answer["headers"].items()},
+            headers=headers,
             text=answer["body"],
-            json=json.loads(answer["body"]) if answer["body"] else None,
+            json=json.loads(answer["body"]) if "json" in headers.get("content-type", "") else None,
         )
 
     return call

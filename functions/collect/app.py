@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import gc
+import json
 from collections import Counter
 from collections.abc import Mapping
 from typing import Any
@@ -28,6 +29,10 @@ PREFLIGHT = {
 
 MOST_RECENT = 1000
 
+# One dot without a colour, whose bytes are all ASCII. Chalice would refuse a binary answer to whoever does not ask for one
+# in so many words, as no browser does.
+GIF = "GIF89a\1\0\1\0\0\0\0,\0\0\0\0\1\0\1\0\0\2\2D\1\0;"
+api.app.api.binary_types.remove("image/gif")
 
 UNAVAILABLE = {"error": {"code": "database_unavailable", "message": "not stored; send it again"}}
 
@@ -44,6 +49,32 @@ def collect() -> Response:
     )
     [reply] = _collect([beacon])
     return answer(reply.body, reply.status, _headers(reply))
+
+
+@api.route("/pixel.gif", "GET", public=True, content_types=())
+def pixel() -> Response:
+    """Store what an image's address says, where a browser can do no better.
+
+    `d` is a beacon; without it the image stands in a page for those who run no scripts, and the page is its referrer.
+    An image cannot read an answer, so it is one whatever became of the beacon, unless sending it again would help.
+    """
+    request = api.request
+    headers = _joined(request.to_original_event().get("multiValueHeaders") or {})
+    query: dict[str, str] = dict(request.query_params or {})
+    page = headers.get("referer")
+    seen = json.dumps({"event_type": "page_view", "url": page, "data": {"noscript": True}}) if page else ""
+    beacon = Beacon(
+        body=(query.get("d") or seen).encode(errors="surrogatepass"),
+        headers={name: value for name, value in headers.items() if not name.startswith("content-")},
+        source_ip=request.context.get("identity", {}).get("sourceIp"),
+        request_id=request.context["requestId"],
+    )
+    [reply] = _collect([beacon])
+    if reply.status >= 500:
+        return answer(reply.body, reply.status, _headers(reply))
+    # From a cache, the next visitor would not be seen.
+    never = {"Cache-Control": "no-store", "Cross-Origin-Resource-Policy": "cross-origin"}
+    return Response(GIF, headers={**CORS, **never, "Content-Type": "image/gif"})
 
 
 @api.route("/collect", "OPTIONS", public=True, content_types=())

@@ -1,4 +1,4 @@
-"""What must not be stored is masked: secrets by their field's name, cards, social security numbers and e-mail by shape."""
+"""What must not be stored is masked: secrets by their field's name; cards, accounts, people's numbers and addresses by shape."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import re
 from functools import lru_cache
 from importlib import resources
 from itertools import pairwise
-from string import ascii_letters, digits
+from string import ascii_letters, ascii_lowercase, ascii_uppercase, digits
 from typing import Any
 
 RULES = json.loads((resources.files("collect") / "rules.json").read_text("utf-8"))
@@ -19,30 +19,67 @@ HARMLESS_LAST_WORDS = frozenset(RULES["harmless_last_words"])
 HARMLESS_FIRST_WORDS = frozenset(RULES["harmless_first_words"])
 ASSET_ENDINGS = frozenset(RULES["asset_endings"])
 ISSUERS = tuple(RULES["card_issuers"])
+# Country and length, four characters each (SWIFT's IBAN registry).
+IBAN_LENGTHS = {text[:2]: int(text[2:]) for text in re.findall(r"....", RULES["iban_lengths"])}
 
 FIELD = "[redacted:field]"
 
 _CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 _SPLIT = re.compile(r"[^a-zA-Z0-9ñç]+")
 # One cheap look decides that most strings hold nothing of interest.
-_SUSPECT = re.compile(r"@|%40|[0-9][ .-]?[0-9]{2,}[ .-]?[0-9]|[?&;#][^?=&;#\s]{1,128}=|://[^/\s]{0,256}:")
+_SUSPECT = re.compile(
+    r"@|%40|[0-9][ .-]?[0-9]{2,}[ .-]?[0-9]|[?&;#][^?=&;#\s]{1,128}=|://[^/\s]{0,256}:"
+    r"|eyJ|A[A-Z]{2}A|gh[opsur]_|glpat-|[sr]k_live_|xox[abprs]-|SG\.|PRIVATE KEY"
+)
 _CARD = re.compile(r"(?<![0-9A-Za-z.-])[0-9](?:[ -]?[0-9]){13,18}(?![0-9A-Za-z]|[.-][0-9A-Za-z])")
 _SSN = re.compile(
     r"(?<![0-9A-Za-z.-])(?!000|666|9)[0-9]{3}([-. ])(?!00)[0-9]{2}\1(?!0000)[0-9]{4}(?![0-9A-Za-z]|[.-][0-9A-Za-z])"
 )
+_IBAN = re.compile(r"(?<![0-9A-Za-z])[A-Z]{2}[0-9]{2}(?:[ -]?[A-Z0-9]){11,30}(?![0-9A-Za-z])")
+_PHONE = re.compile(r"(?<![0-9A-Za-z])(?:\+|%2[Bb])[1-9](?:[ ().-]{0,2}[0-9]){7,14}(?![0-9A-Za-z])")
+_SECRET = re.compile(rf"(?<![0-9A-Za-z])(?:{RULES['secrets']})(?![0-9A-Za-z])", re.ASCII)
 # What comes before the @ is looked for backwards from it, so that each character is looked at once.
 _DOMAIN = re.compile(r"(?:@|%40)([A-Za-z0-9-]{1,63}(?:\.[A-Za-z0-9-]{1,63}){1,8})")
 _MAILBOX_CHARS = ascii_letters + digits + "._%+-"
 _MAILBOX_LENGTH = 64
 _TOP_LEVEL = re.compile(r"[a-z]{2,63}|xn--[a-z0-9-]{2,59}")
-# The last two, looked for in a whole body at once, in which only the kinds of characters are left: `0` is a digit, `a` a
-# letter, `_` all that can stand before a number and not within. So the search leaps from number to number.
+# Numbers, looked for in a whole body at once, in which only the kinds of characters are left: `0` is a digit, `A` and `a`
+# letters, `_` all that can stand before a number and not within. So the search leaps from number to number.
 _KINDS = bytes(
-    ord("0" if chr(byte) in digits else "a" if chr(byte) in ascii_letters else chr(byte) if chr(byte) in " .-" else "_")
+    ord(
+        "0"
+        if chr(byte) in digits
+        else "A"
+        if chr(byte) in ascii_uppercase
+        else "a"
+        if chr(byte) in ascii_lowercase
+        else chr(byte)
+        if chr(byte) in " .-"
+        else "_"
+    )
     for byte in range(256)
 )
 _NUMBERS = tuple(
-    re.compile(before + rb"0(?:(?:[ -]?0){13,18}|00[-. ]00[-. ]0000)(?![0a]|[.-][0a])") for before in (rb"_", rb" ")
+    re.compile(before + rb"0(?:(?:[ -]?0){13,18}|00[-. ]00[-. ]0000)(?![0Aa]|[.-][0Aa])") for before in (rb"_", rb" ")
+)
+_ACCOUNT = re.compile(rb"AA00(?:[ -]?[0A]){11}")
+_DIALLED = re.compile(rb"(?:\+|%2[Bb])[1-9](?:[ ().-]{0,2}[0-9]){7}")
+_SECRET_STARTS = (
+    b"eyJ",
+    b"AKIA",
+    b"ASIA",
+    b"ABIA",
+    b"ACCA",
+    b"ghp_",
+    b"gho_",
+    b"ghs_",
+    b"ghu_",
+    b"ghr_",
+    b"glpat-",
+    b"k_live_",
+    b"xox",
+    b"SG.",
+    b"PRIVATE KEY",
 )
 # A character takes four bytes at most.
 _PARAMETER_NAMES = re.compile(rb"[?&;#]([^?=&;#\s]{1,512})=")
@@ -74,8 +111,12 @@ def is_harmless(body: bytes) -> bool:
         return False
     if b"=" in body and not all(map(_is_plain_parameter, _PARAMETER_NAMES.findall(body))):
         return False
+    if (b"+" in body or b"%2" in body) and _DIALLED.search(body):
+        return False
+    if any(start in body for start in _SECRET_STARTS):
+        return False
     kinds = body.translate(_KINDS)
-    return not any(numbers.search(kinds) for numbers in _NUMBERS)
+    return not (_ACCOUNT.search(kinds) or any(numbers.search(kinds) for numbers in _NUMBERS))
 
 
 @lru_cache(maxsize=20_000)
@@ -84,14 +125,17 @@ def _is_plain_parameter(name: bytes) -> bool:
 
 
 def redact_text(text: str) -> str:
-    """*text* with every card number, social security number, e-mail address and secret parameter masked."""
+    """*text* with every card, account, social security and phone number, e-mail address, key and secret parameter masked."""
     if not _SUSPECT.search(text):
         return text
     # Left out, not marked: a bracket before the host would make the URL unreadable.
     text = _USERINFO.sub(r"\1", text)
     text = _PARAMETER.sub(_mask_parameter, text)
+    text = _SECRET.sub("[redacted:secret]", text)
     text = _CARD.sub(_mask_card, text)
     text = _SSN.sub("[redacted:ssn]", text)
+    text = _IBAN.sub(_mask_iban, text)
+    text = _PHONE.sub("[redacted:phone]", text)
     return _mask_emails(text)
 
 
@@ -110,6 +154,13 @@ def _unescaped(name: str) -> str:
 
 def _mask_card(match: re.Match[str]) -> str:
     return "[redacted:card]" if _is_card(re.sub(r"[ -]", "", match[0])) else match[0]
+
+
+def _mask_iban(match: re.Match[str]) -> str:
+    number = re.sub(r"[ -]", "", match[0])
+    # ISO 13616: the first four characters go to the end, letters count from ten, and 97 divides it with a rest of one.
+    rest = int("".join(str(int(letter, 36)) for letter in number[4:] + number[:4])) % 97
+    return "[redacted:iban]" if IBAN_LENGTHS.get(number[:2]) == len(number) and rest == 1 else match[0]
 
 
 def _mask_emails(text: str) -> str:

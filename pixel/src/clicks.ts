@@ -1,33 +1,119 @@
-import type { Data } from "./outbox";
-import { cut } from "./text";
+import { decorate } from "./domains";
+import { isIgnored, selectorOf, textOf } from "./elements";
+import { add, type Data } from "./outbox";
+import { hear, safely } from "./safely";
 
 /** What can be meant by a click; inside it a click means the same. */
-const TARGETS = "a,button,input,select,textarea,label,summary,[role=button],[onclick]";
-/** What a visitor may have typed into is never read. */
-const EDITABLE = "input,select,textarea,[contenteditable]";
-const TEXT_CHARACTERS = 100;
+const TARGETS = "a,area,button,input,select,textarea,label,summary,[role=button],[role=link],[role=tab],[role=menuitem],[onclick],[data-track]";
+/** What promises to do something when it is clicked. */
+const PROMISES = "a,button,summary,[role=button],[role=link],[role=tab],[role=menuitem],[onclick]";
+const DOWNLOADS =
+  /\.(pdf|xlsx?|docx?|pptx?|od[tspg]|txt|rtf|csv|tsv|zip|rar|7z|t?gz|tar|bz2|dmg|pkg|exe|msi|apk|deb|rpm|iso|mp3|mp4|m4[av]|wav|avi|mov|mkv|webm|midi?|epub|mobi|ics|key|numbers|pages|jsonl?|parquet|xml|wm[av]|mpe?g)$/i;
 
-/** What was clicked: the element that was meant, and where it leads. */
-export function click(clicked: Element): Data {
-  const element = clicked.closest(TARGETS) ?? clicked;
-  const data: Data = { tag: element.tagName.toLowerCase() };
+const RAGE_CLICKS = 4;
+const RAGE_MS = 1000;
+const RAGE_PIXELS = 30;
+/** A page that did not move for so long after a click does not answer it. */
+const ANSWER_MS = 800;
+
+/** Watch what is clicked. */
+export function watchClicks(): void {
+  let labelled: unknown;
+  hear(window, "click auxclick", (event: MouseEvent) => {
+    // What the page itself puts in a shadow is its business; the first element of the path is what was clicked.
+    const clicked = ((event as { composedPath?: () => EventTarget[] }).composedPath?.()[0] ?? event.target) as Element;
+    // A right click opens a menu; the middle button opens a link.
+    if (!(clicked instanceof Element) || (event.button !== 0 && event.button !== 1) || isIgnored(clicked)) return;
+    // A label passes its click on to what it labels.
+    if (labelled === clicked) {
+      labelled = null;
+      return;
+    }
+    const element = clicked.closest(TARGETS) ?? clicked;
+    labelled = element instanceof HTMLLabelElement && element.control !== clicked ? element.control : null;
+    const [type, data] = describe(element);
+    decorate(element.closest("a"));
+    add(type, data);
+    const tracked = clicked.closest("[data-track]");
+    if (tracked) add(nameOf(tracked.getAttribute("data-track") ?? ""), properties(tracked));
+    if (event.button === 0) expectAnswer(element, clicked, event);
+  });
+}
+
+/** The name of an event as the collector takes it. */
+export function nameOf(name: string): string {
+  return name.trim().replace(/([a-z])([A-Z])/g, "$1_$2").toLowerCase().replace(/[^a-z0-9]+/g, "_").replace(/^[^a-z]+|_$/g, "").slice(0, 50) || "custom";
+}
+
+/** What was clicked: the kind of event, the element that was meant, and where it leads. */
+function describe(element: Element): [string, Data] {
+  const data: Data = { tag: element.tagName.toLowerCase(), selector: selectorOf(element) };
   const id = element.getAttribute("id");
   if (id) data["id"] = id;
-  if (!element.matches(EDITABLE) && !element.querySelector(EDITABLE)) {
-    const text = element.textContent.replace(/\s+/g, " ").trim();
-    if (text) data["text"] = cut(text, TEXT_CHARACTERS);
+  const text = textOf(element);
+  if (text) data["text"] = text;
+  const link = element.closest("a,area");
+  // In an SVG it is under another name.
+  const href = link?.getAttribute("href") ?? link?.getAttribute("xlink:href");
+  if (!link || !href) return ["click", data];
+  const url = new URL(href, document.baseURI);
+  if (!/^https?:$/.test(url.protocol)) {
+    // Of mailto: and tel: only that it is one.
+    data["href"] = url.protocol;
+    return ["click", data];
   }
-  const href = element.closest("a")?.getAttribute("href");
-  if (href) data["href"] = address(href);
+  data["href"] = url.href;
+  const extension = DOWNLOADS.exec(url.pathname)?.[1];
+  if (extension ?? link.hasAttribute("download")) {
+    data["extension"] = (extension ?? /\.(\w{1,8})$/.exec(url.pathname)?.[1] ?? "").toLowerCase();
+    return ["file_download", data];
+  }
+  return [url.host === location.host ? "click" : "outbound_click", data];
+}
+
+/** The further attributes `data-track-<name>` of an element. */
+function properties(element: Element): Data {
+  const data: Data = {};
+  for (const { name, value } of Array.from(element.attributes)) {
+    if (name.slice(0, 11) === "data-track-") data[name.slice(11).replace(/-/g, "_")] = value;
+  }
   return data;
 }
 
-/** Where a link leads, in full; of mailto: and tel: only that it is one. */
-function address(href: string): string {
-  try {
-    const url = new URL(href, location.href);
-    return /^https?:$/.test(url.protocol) ? url.href : url.protocol;
-  } catch {
-    return "";
-  }
+let clicks: { at: number; x: number; y: number; data: Element }[] = [];
+let answered: (() => void) | null = null;
+
+/** Look whether the page does anything after a click: where it does not, the click was dead, and many of them are rage. */
+function expectAnswer(element: Element, clicked: Element, { clientX: x, clientY: y }: MouseEvent): void {
+  const at = performance.now();
+  clicks = clicks.filter((click) => at - click.at < RAGE_MS && Math.abs(click.x - x) + Math.abs(click.y - y) < RAGE_PIXELS);
+  clicks.push({ at, x, y, data: element });
+  if (answered) return;
+  const url = location.href;
+  const focused = document.activeElement;
+  let moved = false;
+  const move = (): void => { moved = true; };
+  const watcher = new MutationObserver(move);
+  watcher.observe(document, { attributes: true, childList: true, characterData: true, subtree: true });
+  const events = ["scroll", "visibilitychange", "pagehide", "play", "change", "input"];
+  for (const name of events) addEventListener(name, move, { capture: true, passive: true });
+  answered = safely(() => {
+    answered = null;
+    watcher.disconnect();
+    for (const name of events) removeEventListener(name, move, true);
+    const count = clicks.length;
+    const selection = getSelection();
+    if (moved || url !== location.href || focused !== document.activeElement || (selection && !selection.isCollapsed)) return;
+    const data: Data = describe(element)[1];
+    if (count >= RAGE_CLICKS) {
+      clicks = [];
+      add("rage_click", { ...data, count });
+    } else if (element.matches(PROMISES) && !leadsAway(element, clicked)) add("dead_click", data);
+  });
+  setTimeout(answered, ANSWER_MS);
+}
+
+/** A link that a browser follows elsewhere, into another window or to a program, answers where nobody here sees it. */
+function leadsAway(element: Element, clicked: Element): boolean {
+  return !!element.closest("a[href]") || !!clicked.closest("form");
 }

@@ -1,6 +1,10 @@
-import { sessionId, visitorId } from "./session";
+import { consent, consentSource } from "./consent";
+import { collector, ENDPOINT, option } from "./options";
+import { redact, redactText } from "./redact";
+import { kept, session, visitorId } from "./session";
+import { keys, load, peek, remove, save } from "./storage";
 import { cut } from "./text";
-import { uuid } from "./uuid";
+import { identifier, uuid } from "./uuid";
 
 /** What an event is about, in any shape that JSON takes. */
 export type Data = Record<string, unknown>;
@@ -10,6 +14,8 @@ interface Event {
   event_type: string;
   timestamp: string;
   session_id: string;
+  visitor_id?: string;
+  tab_id: string;
   url: string;
   referrer: string;
   title: string;
@@ -17,6 +23,9 @@ interface Event {
   seq: number;
   data: Data;
 }
+
+/** The page view that events belong to. */
+export const page = { id: "", url: "", referrer: "", tab: "" };
 
 /** Events of one moment travel together; the first is on its way within a second. */
 const GATHER_MS = 400;
@@ -26,125 +35,255 @@ const MOST_BYTES = 48_000;
 /** The server keeps no more of them either. */
 const URL_CHARACTERS = 4000;
 const TITLE_CHARACTERS = 500;
-/** What is not delivered is kept in memory, the oldest going first when it becomes too much. */
+/** What is not delivered is kept, the oldest going first when it becomes too much or too old. */
 const MOST_WAITING = 500;
+const MOST_KEPT_CHARACTERS = 200_000;
+const LONGEST_WAIT_MS = 7 * 24 * 60 * 60 * 1000;
+const MOST_HELD = 100;
 const FIRST_RETRY_MS = 1000;
 const LONGEST_RETRY_MS = 60_000;
+/** An address with one event in it. */
+const MOST_ADDRESS = 7000;
 
-/** Gathers events and delivers them; an event leaves the outbox when the collector has it, and not before. */
-export class Outbox {
-  private waiting: Event[] = [];
-  private timer = 0;
-  private sending = false;
-  private retryMs = 0;
-  private seq = 0;
-  /** Events that the browser took at an exit; whether they arrived, nobody says. */
-  private readonly beaconed = new Set<string>();
-  private pageViewId = "";
-  private readonly visitorId = visitorId();
+/** Each page keeps what it has under a key of its own, so that no two tabs write over each other. */
+const KEY = `queue.${identifier()}`;
 
-  constructor(private readonly endpoint: string) {}
+let waiting: Event[] = [];
+/** Events that the browser took at an exit; whether they arrived, nobody says. */
+let beaconed: Record<string, number> = {};
+let timer = 0;
+let sending = false;
+let retryMs = 0;
+let seq = 0;
 
-  /** Begin a page view: the events that follow belong to it. */
-  beginPageView(): void {
-    this.pageViewId = uuid(Date.now());
+/** Take an event of the page as it is now, or was at `at`. What the visitor did not do is `idle`. */
+export function add(type: string, data: Data, at = Date.now(), idle?: boolean): void {
+  const said = consent();
+  if (said === false) return;
+  waiting.push({
+    event_id: uuid(at),
+    event_type: type,
+    timestamp: new Date(at).toISOString(),
+    session_id: session(Date.now(), undefined, idle).id,
+    tab_id: page.tab,
+    url: redactText(cut(page.url, URL_CHARACTERS)),
+    referrer: redactText(cut(page.referrer, URL_CHARACTERS)),
+    title: redactText(cut(document.title, TITLE_CHARACTERS)),
+    page_view_id: page.id,
+    seq: seq++,
+    data: redact(data) as Data,
+  });
+  if (waiting.length > (said ? MOST_WAITING : MOST_HELD)) waiting.shift();
+  if (said && !retryMs) schedule(waiting.length >= MOST_EVENTS ? 0 : GATHER_MS);
+}
+
+/** Take over what earlier pages of this site could not deliver, and begin to deliver. */
+export function resume(): void {
+  for (const key of keys()) {
+    if (key.slice(0, 6) !== "queue." || key === KEY) continue;
+    // Should the page that it belongs to still live, both send it, and it counts once by its id.
+    waiting = read(key).concat(waiting);
+    remove(key);
   }
+  if (waiting.length) schedule(GATHER_MS);
+}
 
-  /** Take an event of the page as it is now. */
-  add(type: string, data: Data): void {
-    const now = Date.now();
-    this.waiting.push({
-      event_id: uuid(now),
-      event_type: type,
-      timestamp: new Date(now).toISOString(),
-      session_id: sessionId(now),
-      url: cut(location.href, URL_CHARACTERS),
-      referrer: cut(document.referrer, URL_CHARACTERS),
-      title: cut(document.title, TITLE_CHARACTERS),
-      page_view_id: this.pageViewId,
-      seq: this.seq++,
-      data,
-    });
-    if (this.waiting.length > MOST_WAITING) this.waiting.shift();
-    if (!this.retryMs) this.schedule(this.waiting.length >= MOST_EVENTS ? 0 : GATHER_MS);
-  }
-
-  /** Send what is waiting, in a way that the browser finishes when the page is gone. */
-  flushAtExit(): void {
-    let rest = this.waiting.filter((event) => !this.beaconed.has(event.event_id));
-    while (rest.length) {
-      const batch = take(rest);
-      // False: the browser's budget is used up; the rest stays for a return.
-      if (!navigator.sendBeacon(this.endpoint, this.body(batch))) return;
-      for (const event of batch) this.beaconed.add(event.event_id);
+/** Send what is waiting, in a way that the browser finishes when the page is gone. */
+export function flushAtExit(): void {
+  if (!consent()) return;
+  keep();
+  let rest = waiting.filter((event) => !beaconed[event.event_id]);
+  let most = MOST_EVENTS;
+  while (rest.length && most) {
+    const batch = take(rest, most);
+    if (leave(body(batch))) {
+      for (const event of batch) beaconed[event.event_id] = 1;
       rest = rest.slice(batch.length);
+    } else {
+      // The browser's budget is used up for so much; half of it may fit, and what does not is kept.
+      most = batch.length >> 1;
     }
   }
+}
 
-  /** The page is back: send once more what an exit sent, for a beacon has no answer. What arrived counts once. */
-  comeBack(): void {
-    this.beaconed.clear();
-    if (this.waiting.length) this.schedule(GATHER_MS);
-  }
+/** The page is back: send once more what an exit sent, for a beacon has no answer. What arrived counts once. */
+export function comeBack(): void {
+  beaconed = {};
+  if (waiting.length) schedule(GATHER_MS);
+}
 
-  private schedule(ms: number): void {
-    if (this.timer) return;
-    this.timer = window.setTimeout(() => {
-      this.timer = 0;
-      void this.send();
+/** Try now what was to be tried later: the network is back. */
+export function retry(): void {
+  clearTimeout(timer);
+  timer = retryMs = 0;
+  comeBack();
+}
+
+/** Drop what nobody may send any more. */
+export function drop(): void {
+  waiting = [];
+  remove(KEY);
+}
+
+function schedule(ms: number): void {
+  if (!timer) {
+    timer = window.setTimeout(() => {
+      timer = 0;
+      send();
     }, ms);
   }
+}
 
-  private async send(): Promise<void> {
-    if (this.sending || !this.waiting.length) return;
-    const batch = take(this.waiting);
-    this.sending = true;
-    this.retryMs = await this.post(batch);
-    this.sending = false;
-    if (!this.retryMs) {
-      // By id, for an exit may have emptied the outbox meanwhile.
-      const done = new Set(batch.map((event) => event.event_id));
-      this.waiting = this.waiting.filter((event) => !done.has(event.event_id));
+function send(): void {
+  const said = consent();
+  if (said === false) drop();
+  if (!said || sending || !waiting.length) return;
+  settle();
+  keep();
+  sending = true;
+  const batch = take(waiting, MOST_EVENTS);
+  post(batch, (after, tooLarge) => {
+    sending = false;
+    retryMs = after;
+    if (tooLarge && batch.length > 1) halve = Math.max(1, batch.length >> 1);
+    else if (!after) {
+      halve = MOST_EVENTS;
+      // By id, for more may have come meanwhile.
+      const done: Record<string, number> = {};
+      for (const event of batch) done[event.event_id] = 1;
+      waiting = waiting.filter((event) => !done[event.event_id]);
+      keep();
     }
-    if (this.waiting.length) this.schedule(this.retryMs || GATHER_MS);
-  }
+    if (waiting.length) schedule(retryMs || GATHER_MS);
+  });
+}
 
-  /** How long to wait before the same events are sent again; 0 when they are not to be. */
-  private async post(batch: Event[]): Promise<number> {
-    const next = Math.min(LONGEST_RETRY_MS, this.retryMs * 2 || FIRST_RETRY_MS) * (0.5 + Math.random() / 2);
-    try {
-      // A string is sent as text/plain, which no browser asks permission for first.
-      const body = this.body(batch);
-      const answer = await fetch(this.endpoint, {
-        method: "POST",
-        body,
-        // Beyond the budget the browser would refuse it, now and for ever.
-        keepalive: bytes(body) <= MOST_BYTES,
-        credentials: "omit",
-      });
-      const later = answer.status === 429 || answer.status >= 500;
-      return later ? Number(answer.headers.get("Retry-After")) * 1000 || next : 0;
-    } catch {
-      return next;
-    }
-  }
+let halve = MOST_EVENTS;
 
-  private body(events: Event[]): string {
-    return JSON.stringify({
-      visitor_id: this.visitorId,
-      site_id: null,
-      sent_at: new Date().toISOString(),
-      events,
-    });
+/** Two tabs that were opened at once have each begun a session; what is kept by now is the one that holds. */
+function settle(): void {
+  const holds = kept();
+  const begun = holds ? new Date(holds.start - 5000).toISOString() : "";
+  for (const event of waiting) {
+    if (holds && event.session_id !== holds.id && event.timestamp >= begun && !event.visitor_id) event.session_id = holds.id;
+  }
+}
+
+/** Hand a batch to the collector, and say after how many ms it has to be sent again; 0 when it has not. */
+function post(batch: Event[], done: (retryMs: number, tooLarge?: boolean) => void): void {
+  const next = Math.min(LONGEST_RETRY_MS, retryMs * 2 || FIRST_RETRY_MS) * (0.5 + Math.random() / 2);
+  const text = body(batch);
+  try {
+    // A string is sent as text/plain, which no browser asks permission for first.
+    fetch(ENDPOINT, {
+      method: "POST",
+      body: text,
+      // Beyond the budget the browser would refuse it, now and for ever.
+      keepalive: bytes(text) <= MOST_BYTES,
+      credentials: "omit",
+    }).then(
+      (answer) => {
+        const later = answer.status === 429 || answer.status === 408 || answer.status >= 500;
+        done(later ? +(answer.headers.get("Retry-After") ?? 0) * 1000 || next : 0, answer.status === 413);
+      },
+      () => { done(next); },
+    );
+  } catch {
+    if (beacon(text)) done(0);
+    else image(batch, done, next);
+  }
+}
+
+/** An exit's last word: a beacon, or what comes closest to one. */
+function leave(text: string): boolean {
+  if (beacon(text)) return true;
+  try {
+    if (bytes(text) > MOST_BYTES / 3) return false;
+    fetch(ENDPOINT, { method: "POST", body: text, keepalive: true, credentials: "omit" }).catch(() => undefined);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+function beacon(text: string): boolean {
+  try {
+    return navigator.sendBeacon(ENDPOINT, text);
+  } catch {
+    return false;
+  }
+}
+
+/** The oldest way: an image whose address says it, one event each. */
+function image(batch: Event[], done: (retryMs: number) => void, next: number): void {
+  let left = batch.length;
+  let failed = 0;
+  for (const event of batch) {
+    const element = new Image();
+    const ended = (): void => {
+      if (!--left) done(failed);
+    };
+    element.onload = ended;
+    element.onerror = () => {
+      failed = next;
+      ended();
+    };
+    const whole = encodeURIComponent(body([event]));
+    const fits = whole.length < MOST_ADDRESS;
+    element.src = collector("/pixel.gif") + "?d=" + (fits ? whole : encodeURIComponent(body([{ ...event, referrer: "", data: {} }])));
+  }
+}
+
+function body(events: Event[]): string {
+  const source = consentSource();
+  const envelope: Data = {
+    visitor_id: visitorId(),
+    site_id: option("site") || null,
+    sent_at: new Date().toISOString(),
+  };
+  if (source) envelope["consent"] = { analytics: true, source };
+  envelope["events"] = events;
+  return json(envelope);
+}
+
+/** JSON, though the page may have taught its arrays to write themselves otherwise. */
+function json(value: unknown): string {
+  const prototype = Array.prototype as { toJSON?: unknown };
+  const taught = prototype.toJSON;
+  delete prototype.toJSON;
+  const text = JSON.stringify(value);
+  if (taught) prototype.toJSON = taught;
+  return text;
+}
+
+function keep(): void {
+  let text = json(waiting);
+  while (text.length > MOST_KEPT_CHARACTERS) {
+    waiting.splice(0, (waiting.length >> 1) || 1);
+    text = json(waiting);
+  }
+  if (waiting.length) save(KEY, text);
+  else remove(KEY);
+}
+
+function read(key: string): Event[] {
+  try {
+    const oldest = new Date(Date.now() - LONGEST_WAIT_MS).toISOString();
+    const visitor = visitorId();
+    return (JSON.parse(peek(key) ?? load(key) ?? "[]") as Event[])
+      .filter((event) => event.timestamp > oldest)
+      .map((event) => ({ ...event, visitor_id: event.visitor_id ?? visitor }));
+  } catch {
+    return [];
   }
 }
 
 /** The first of the events, as many as travel together; at least one. */
-function take(events: Event[]): Event[] {
+function take(events: Event[], most: number): Event[] {
   let size = 500; // the envelope
   const batch: Event[] = [];
-  for (const event of events.slice(0, MOST_EVENTS)) {
-    size += bytes(JSON.stringify(event)) + 1;
+  for (const event of events.slice(0, Math.min(most, halve))) {
+    size += bytes(json(event)) + 1;
     if (batch.length && size > MOST_BYTES) break;
     batch.push(event);
   }
@@ -152,5 +291,5 @@ function take(events: Event[]): Event[] {
 }
 
 function bytes(text: string): number {
-  return new TextEncoder().encode(text).length;
+  return new Blob([text]).size;
 }

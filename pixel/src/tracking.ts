@@ -1,79 +1,111 @@
-import { click } from "./clicks";
-import { Outbox } from "./outbox";
-import { pageView } from "./page_view";
-import { ScrollDepth } from "./scroll";
+import { nameOf, watchClicks } from "./clicks";
+import { consent, decide } from "./consent";
+import { arrive } from "./domains";
+import { watchEngagement } from "./engagement";
+import { watchErrors } from "./errors";
+import { watchForms } from "./forms";
+import { option, words } from "./options";
+import { add, type Data, drop, resume, retry } from "./outbox";
+import { viewPage, watchPageViews } from "./page_views";
+import { hear, safely } from "./safely";
+import { watchScroll } from "./scroll";
+import { watchSelection } from "./selection";
 import { objects } from "./signals";
 
-const RUNNING = "evothesisRunning";
+interface Consent {
+  /** Null: somebody is going to ask. */
+  analytics?: boolean | null;
+  source?: string;
+}
+type Call = [command: string, ...rest: unknown[]];
+interface Api {
+  (...call: Call): void;
+  /** What was called before this script was there. */
+  q?: ArrayLike<unknown>[];
+  /** That it is there. */
+  on?: boolean;
+  consent?: (said: Consent) => void;
+}
+
+/** Calls that came before the page was counted. */
+let early: Call[] | null = [];
+let watching = false;
+
+const COMMANDS: Record<string, (...rest: never[]) => void> = {
+  track: (name: string, data?: Data) => { add(nameOf(name), data ?? {}); },
+  page: (data?: Data) => { viewPage(data ?? {}); },
+  consent: ({ analytics, source }: Consent) => { tell(analytics === null ? null : analytics === true, source ?? "api"); },
+};
 
 /** Watch this page, unless the visitor objects or it is being watched already. */
 function start(): void {
+  const page = window as unknown as { evothesis?: Api };
+  const before = page.evothesis;
+  if (before?.on) return;
+  const deaf = objects();
+  const api: Api = (...call) => { safely(run)(call); };
+  api.on = true;
+  api.consent = (said) => { api("consent", said); };
+  page.evothesis = api;
   // Before any storage is touched.
-  if (objects()) return;
-  const page = window as unknown as Record<string, unknown>;
-  if (page[RUNNING]) return;
-  page[RUNNING] = true;
-
-  const outbox = new Outbox(endpoint());
-  outbox.beginPageView();
-  outbox.add("page_view", pageView(location.href));
-  watchClicks(outbox);
-  watchScroll(outbox);
-  // Firefox loses what is sent in several requests at exit; the first of the two events sends, the other finds nothing.
-  addEventListener("pagehide", safely(() => { outbox.flushAtExit(); }));
-  document.addEventListener("visibilitychange", safely(() => {
-    if (document.visibilityState === "hidden") outbox.flushAtExit();
-    else outbox.comeBack();
-  }));
-  addEventListener("pageshow", safely((event: PageTransitionEvent) => {
-    if (event.persisted) outbox.comeBack();
-  }));
+  if (deaf) {
+    early = null;
+    return;
+  }
+  for (const call of before?.q ?? []) early?.push(Array.from(call) as Call);
+  // A decision that waits in the queue comes before everything else.
+  for (const call of early ?? []) if (call[0] === "consent") run(call);
+  seen(watch);
 }
 
-/** The collector is where the script came from. */
-function endpoint(): string {
-  const script = document.currentScript as HTMLScriptElement | null;
-  return new URL("/collect", script?.src ?? location.href).href;
-}
-
-function watchClicks(outbox: Outbox): void {
-  const watch = safely((event: Event) => {
-    // A right click opens a menu; the middle button opens a link.
-    const button = (event as MouseEvent).button;
-    if (event.target instanceof Element && (button === 0 || button === 1)) outbox.add("click", click(event.target));
-  });
-  addEventListener("click", watch, true);
-  addEventListener("auxclick", watch, true);
-}
-
-function watchScroll(outbox: Outbox): void {
-  const depth = new ScrollDepth();
-  let pending = false;
+/** Do something as soon as the page is in sight: a page that is drawn ahead, or behind, may never be. */
+function seen(then: () => void): void {
+  const ahead = (): boolean => (document as { prerendering?: boolean }).prerendering === true;
   const look = safely(() => {
-    pending = false;
-    const page = document.documentElement;
-    // A page that fits the window was never scrolled.
-    if (page.scrollHeight <= innerHeight) return;
-    for (const percent of depth.pass(scrollY + innerHeight, page.scrollHeight)) {
-      outbox.add("scroll_depth", { percent });
+    if (!ahead() && document.visibilityState !== "hidden" && !watching) {
+      watching = true;
+      then();
     }
   });
-  addEventListener("scroll", () => {
-    // Sizes are read in the frame that draws them anyway, so that reading them costs no layout.
-    if (!pending) requestAnimationFrame(look);
-    pending = true;
-  }, { passive: true, capture: true });
+  hear(document, "prerenderingchange visibilitychange", look);
+  look();
 }
 
-/** A handler whose failure is nobody's but ours. */
-function safely<A extends unknown[]>(handler: (...args: A) => void): (...args: A) => void {
-  return (...args) => {
-    try {
-      handler(...args);
-    } catch {
-      // Whatever fails in here must not show on the page.
-    }
-  };
+function watch(): void {
+  if (consent()) resume();
+  arrive();
+  watchEngagement();
+  watchPageViews();
+  for (const [name, begin] of Object.entries({
+    clicks: watchClicks,
+    forms: watchForms,
+    scroll: watchScroll,
+    selection: watchSelection,
+  })) {
+    if (!words("exclude").includes(name)) begin();
+  }
+  if (option("errors") === "true") watchErrors();
+  hear(window, "online", retry);
+  const calls = early ?? [];
+  early = null;
+  for (const call of calls) if (call[0] !== "consent") run(call);
+}
+
+function run(call: Call): void {
+  const [command, ...rest] = call;
+  if (objects()) return;
+  if (!watching && command !== "consent") early?.push(call);
+  else COMMANDS[command]?.(...(rest as never[]));
+}
+
+function tell(granted: boolean | null, source: string): void {
+  if (!decide(granted, source)) return;
+  if (!granted) {
+    drop();
+    return;
+  }
+  add("consent", { analytics: true, source });
+  resume();
 }
 
 safely(start)();

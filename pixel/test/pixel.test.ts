@@ -1,31 +1,18 @@
+import { attributes, storage, stored } from "./page";
 import assert from "node:assert/strict";
 import { beforeEach, test } from "node:test";
-import { pageView } from "../src/page_view";
-import { ScrollDepth } from "../src/scroll";
-import { SESSION_MS, sessionId, visitorId } from "../src/session";
+import { nameOf } from "../src/clicks";
+import { beginScroll, pass } from "../src/scroll";
+import { adopt, session, SESSION_MS, visitorId } from "../src/session";
+import { allow, forget, keys, load, save } from "../src/storage";
 import { uuid } from "../src/uuid";
 
-const stored = new Map<string, string>();
-let blocked = false;
-
-Object.assign(globalThis, {
-  window: {
-    localStorage: {
-      getItem(key: string): string | null {
-        if (blocked) throw new Error("SecurityError");
-        return stored.get(key) ?? null;
-      },
-      setItem(key: string, value: string): void {
-        if (blocked) throw new Error("SecurityError");
-        stored.set(key, value);
-      },
-    },
-  },
-});
-
 beforeEach(() => {
+  storage.blocked = false;
+  forget();
   stored.clear();
-  blocked = false;
+  allow(true);
+  delete attributes["data-campaign-session"];
 });
 
 void test("an event id is a UUIDv7 that begins with its time", () => {
@@ -39,40 +26,89 @@ void test("a visitor keeps one random id", () => {
   const id = visitorId();
   assert.match(id, /^[0-9a-f]{32}$/);
   assert.equal(visitorId(), id);
+  stored.clear();
+  assert.notEqual(visitorId(), id);
 });
 
 void test("a session goes on while events come within 30 minutes of one another", () => {
-  const first = sessionId(0);
-  assert.equal(sessionId(SESSION_MS - 1), first);
-  assert.equal(sessionId(2 * SESSION_MS - 2), first);
-  assert.notEqual(sessionId(3 * SESSION_MS), first);
+  const first = session(1).id;
+  assert.equal(session(SESSION_MS).id, first);
+  assert.equal(session(2 * SESSION_MS - 1).id, first);
+  assert.notEqual(session(3 * SESSION_MS).id, first);
+});
+
+void test("a session ends after a day, however busy it was", () => {
+  const first = session(1).id;
+  for (let now = 1; now < 24 * 3600_000; now += SESSION_MS - 1) assert.equal(session(now).id, first);
+  assert.notEqual(session(24 * 3600_000 + 1).id, first);
+});
+
+void test("what the visitor did not do lets no session go on", () => {
+  const first = session(1).id;
+  assert.equal(session(SESSION_MS - 1, undefined, true).id, first);
+  assert.notEqual(session(SESSION_MS + 1).id, first);
 });
 
 void test("a session that another tab began is taken over", () => {
-  sessionId(0);
-  stored.set("evothesis.session", `${"a".repeat(32)}.5`);
-  assert.equal(sessionId(10), "a".repeat(32));
+  session(1);
+  adopt("v".repeat(32), "a".repeat(32), 5);
+  assert.equal(session(10).id, "a".repeat(32));
+});
+
+void test("a session keeps what led to it first and last, and who comes back from a payment provider changes nothing", () => {
+  const news = { channel: "email", campaign: "autumn" };
+  const search = { channel: "search", source: "google" };
+  session(1, news);
+  session(2, { channel: "referral", source: "pay.example" });
+  const { first, latest } = session(3, { channel: "direct" });
+  assert.deepEqual([first, latest], [news, news]);
+  assert.deepEqual(session(4, search).latest, search);
+  assert.deepEqual(session(5).first, news);
+});
+
+void test("another campaign begins another session only where the page says so", () => {
+  const first = session(1, { channel: "email", campaign: "autumn" }).id;
+  assert.equal(session(2, { channel: "email", campaign: "winter" }).id, first);
+  attributes["data-campaign-session"] = "true";
+  assert.equal(session(3, { channel: "email", campaign: "winter" }).id, first);
+  assert.notEqual(session(4, { channel: "email", campaign: "spring" }).id, first);
 });
 
 void test("with storage blocked the ids live as long as the page", () => {
-  blocked = true;
+  storage.blocked = true;
   const id = visitorId();
   assert.equal(visitorId(), id);
-  assert.equal(sessionId(1), sessionId(2));
+  assert.equal(session(1).id, session(2).id);
 });
 
-void test("a page view carries its campaign, and nothing when there is none", () => {
-  assert.deepEqual(pageView("https://a.example/?utm_source=news&utm_campaign=x%20y&utm_source=second&q=1"), {
-    utm: { source: "news", campaign: "x y" },
-  });
-  assert.deepEqual(pageView("https://a.example/?utm_medium="), {});
+void test("nothing is kept before it may be, and what was held back is kept then", () => {
+  allow(false);
+  const id = visitorId();
+  assert.equal(stored.size, 0);
+  allow(true);
+  assert.equal(stored.get("evothesis.visitor"), id);
+});
+
+void test("forgetting leaves nothing", () => {
+  visitorId();
+  save("queue.1", "[]");
+  stored.set("evothesis.queue.2", "[]");
+  stored.set("other", "1");
+  forget();
+  assert.deepEqual([...stored.keys()], ["other"]);
+  assert.deepEqual([load("visitor"), keys()], [null, []]);
+});
+
+void test("an event's name is made one that the collector takes", () => {
+  const cases = { Signup: "signup", "Add to Cart": "add_to_cart", addToCart: "add_to_cart", "2nd": "nd", "": "custom", "日本": "custom", "a--b": "a_b" };
+  for (const [name, made] of Object.entries(cases)) assert.equal(nameOf(name), made);
 });
 
 void test("each scroll milestone is passed once, and those in between with it", () => {
-  const depth = new ScrollDepth();
-  assert.deepEqual(depth.pass(200, 1000), []);
-  assert.deepEqual(depth.pass(600, 1000), [25, 50]);
-  assert.deepEqual(depth.pass(100, 1000), []);
-  assert.deepEqual(depth.pass(999.5, 1000), [75, 100]);
-  assert.deepEqual(depth.pass(1000, 1000), []);
+  beginScroll();
+  assert.deepEqual(pass(200, 1000), []);
+  assert.deepEqual(pass(600, 1000), [25, 50]);
+  assert.deepEqual(pass(100, 1000), []);
+  assert.deepEqual(pass(999.5, 1000), [75, 100]);
+  assert.deepEqual(pass(1000, 1000), []);
 });

@@ -50,23 +50,58 @@ def walk(page, url):
     page.click("#send")
     page.wait_for_url("**/thanks.html")
     return [
-        ("page_view", "/", {"utm": {"source": "newsletter", "medium": "email", "campaign": "autumn"}}),
+        (
+            "page_view",
+            "/",
+            {"channel": "email", "utm": {"source": "newsletter", "medium": "email", "campaign": "autumn"}},
+        ),
         ("click", "/", {"tag": "a", "id": "to-shop", "text": "See the roasts", "href": f"{url}/shop.html"}),
-        ("page_view", "/shop.html", {}),
+        ("page_leave", "/", {}),
+        ("page_view", "/shop.html", {"channel": "internal"}),
         ("click", "/shop.html", {"tag": "button", "id": "add-quay", "text": "Add Quay to the basket"}),
         ("click", "/shop.html", {"tag": "a", "text": "Brewing guide", "href": f"{url}/guide.html"}),
+        ("page_leave", "/shop.html", {}),
         ("page_view", "/guide.html", {}),
         (
-            "click",
+            "file_download",
             "/guide.html",
-            {"tag": "a", "id": "download", "text": "Download it as a PDF", "href": f"{url}/files/brewing-guide.pdf"},
+            {
+                "tag": "a",
+                "id": "download",
+                "text": "Download it as a PDF",
+                "href": f"{url}/files/brewing-guide.pdf",
+                "extension": "pdf",
+            },
         ),
         *[("scroll_depth", "/guide.html", {"percent": percent}) for percent in (25, 50, 75, 100)],
         ("click", "/guide.html", {"tag": "a", "text": "Contact", "href": f"{url}/contact.html"}),
+        ("page_leave", "/guide.html", {"scroll_percent": 100}),
         ("page_view", "/contact.html", {}),
         ("click", "/contact.html", {"tag": "button", "id": "send", "text": "Send"}),
+        (
+            "form_submit",
+            "/contact.html",
+            {
+                "id": "contact",
+                "fields": [
+                    {"field": "name", "type": "text"},
+                    {"field": "email", "type": "email"},
+                    {"field": "question", "type": "textarea"},
+                ],
+            },
+        ),
+        ("page_leave", "/contact.html", {}),
         ("page_view", "/thanks.html", {}),
+        # The test closes it.
+        ("page_leave", "/thanks.html", {}),
     ]
+
+
+def agrees(event, caused):
+    """Whether an event is the one that was caused: its kind, its page, and of its data what is named."""
+    event_type, path, data = caused
+    said = event["raw_event_data"]["data"]
+    return (event["event_type"], event["path"]) == (event_type, path) and {**said, **data} == said
 
 
 def written(row):
@@ -83,7 +118,9 @@ def test_what_a_visitor_does_lands_once_in_both_buckets_in_every_format(platform
     page.close(run_before_unload=False)
 
     events = stored(visitor_id, len(caused))
-    assert [(event["event_type"], event["path"], event["raw_event_data"]["data"]) for event in events] == caused
+    told = [(event["event_type"], event["path"], event["raw_event_data"]["data"]) for event in events]
+    assert len(told) == len(caused), told
+    assert all(map(agrees, events, caused)), told
     assert {event["site_id"] for event in events} == {"127.0.0.1"}
     assert len({event["session_id"] for event in events}) == 1
     assert "somebody" not in json.dumps([event["raw_event_data"] for event in events])
@@ -112,7 +149,11 @@ def test_a_click_right_before_leaving_is_not_lost(platform, page, stored):
     visitor_id = visitor_of(page)
     page.evaluate("document.querySelector('h1').click()")
     page.goto("about:blank")
-    assert [event["event_type"] for event in stored(visitor_id, 2)] == ["page_view", "click"]
+    assert [event["event_type"] for event in stored(visitor_id, 3)] == [
+        "page_view",
+        "click",
+        "page_leave",
+    ]
 
 
 def test_two_tabs_are_one_session_of_one_visitor(platform, page, stored):

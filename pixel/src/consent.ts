@@ -1,0 +1,49 @@
+import { option } from "./options";
+import { allow, forget, load, peek, save } from "./storage";
+
+/**
+ * What the visitor agreed to: true or false, or null while nobody knows.
+ *
+ * `opt-out` (the default) begins with yes, `opt-in` waits for it, `cookieless` keeps nothing on the device. It is read
+ * anew each time, so that what is withdrawn in one tab holds in all.
+ */
+export function consent(): boolean | null {
+  const said = (cookieless ? load : peekOrLoad)("consent");
+  const decided: boolean | null = said ? said[0] === "g" : waits ? null : true;
+  allow(!!decided && !cookieless);
+  return decided;
+}
+
+/** Who said so: the platform, or "api"; empty where nobody was asked. */
+export function consentSource(): string {
+  return (load("consent") ?? "").slice(8);
+}
+
+const cookieless = option("consent") === "cookieless";
+let waits = option("consent") === "opt-in";
+
+/** Take note of a decision; no erases what was kept. Null: somebody is going to ask. Whether anything changed. */
+export function decide(granted: boolean | null, source: string): boolean {
+  const before = consent();
+  if (granted === null) {
+    waits = true;
+    consent();
+    return false;
+  }
+  if (granted === before && (!granted || consentSource() === source)) return false;
+  if (granted) {
+    allow(!cookieless);
+    save("consent", `granted ${source}`);
+  } else {
+    forget();
+    // An objection is remembered where silence would mean yes; the word alone, with nobody's id.
+    allow(!waits && !cookieless);
+    save("consent", "denied");
+  }
+  consent();
+  return true;
+}
+
+function peekOrLoad(key: string): string | null {
+  return load(key) ?? peek(key);
+}

@@ -1,0 +1,49 @@
+import "./page";
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import vectors from "../../tests/vectors/redaction.json";
+import { isSensitive, redact, redactText } from "../src/redact";
+
+void test("what the server masks in a text the pixel masks too", () => {
+  for (const [text = "", masked] of vectors.masked) assert.equal(redactText(text), masked);
+});
+
+void test("what the server keeps the pixel keeps", () => {
+  for (const text of vectors.kept) assert.equal(redactText(text), text);
+});
+
+void test("a name means the same on both sides", () => {
+  for (const name of vectors.sensitive_names) assert.ok(isSensitive(name), name);
+  for (const name of vectors.harmless_names) assert.ok(!isSensitive(name), name);
+});
+
+void test("what a page says by itself is masked through and through", () => {
+  assert.deepEqual(
+    redact({
+      password: { value: "hunter2" },
+      has_password: true,
+      list: ["jane@mail.example", 4111111111111111, 42, null],
+      "jane@mail.example": 1,
+    }),
+    {
+      password: "[redacted:field]",
+      has_password: true,
+      list: ["[redacted:email]", "[redacted:card]", 42, null],
+      "[redacted:email]": 1,
+    },
+  );
+});
+
+void test("a value that holds itself ends", () => {
+  const value: Record<string, unknown> = {};
+  value["self"] = value;
+  assert.ok(JSON.stringify(redact(value)).length < 1000);
+});
+
+void test("no text takes long", () => {
+  for (const piece of ["?", "&a", "#=", "a%40", "@a.", "1 ", "1-", "a.b@", "://", "eyJ", "-----BEGIN ", "AB12 ", "+1 ", "%2B1"]) {
+    const began = process.cpuUsage().user;
+    redactText(piece.repeat(8192 / piece.length));
+    assert.ok(process.cpuUsage().user - began < 500_000, piece);
+  }
+});
