@@ -32,12 +32,13 @@ const GATHER_MS = 400;
 const MOST_EVENTS = 50;
 /** All requests that outlive their page share 64 KiB in the browser; one of ours takes at most this much of it. */
 const MOST_BYTES = 48_000;
+const MOST_ALIVE = 16_000;
 /** The server keeps no more of them either. */
 const URL_CHARACTERS = 4000;
 const TITLE_CHARACTERS = 500;
 /** What is not delivered is kept, the oldest going first when it becomes too much or too old. */
 const MOST_WAITING = 500;
-const MOST_KEPT_CHARACTERS = 200_000;
+const MOST_KEPT_CHARACTERS = 250_000;
 const LONGEST_WAIT_MS = 7 * 24 * 60 * 60 * 1000;
 const MOST_HELD = 100;
 const FIRST_RETRY_MS = 1000;
@@ -88,10 +89,12 @@ export function resume(): void {
   if (waiting.length) schedule(GATHER_MS);
 }
 
-/** Send what is waiting, in a way that the browser finishes when the page is gone. */
+/** Keep what is waiting and, once the page is hidden, send it in a way that the browser finishes when the page is gone. */
 export function flushAtExit(): void {
   if (!consent()) return;
   keep();
+  // In the same breath as a write to the storage Firefox loses it; in the next event, which follows at once, it does not.
+  if (document.visibilityState === "visible") return;
   let rest = waiting.filter((event) => !beaconed[event.event_id]);
   let most = MOST_EVENTS;
   while (rest.length && most) {
@@ -178,11 +181,13 @@ function post(batch: Event[], done: (retryMs: number, tooLarge?: boolean) => voi
     fetch(ENDPOINT, {
       method: "POST",
       body: text,
-      // Beyond the budget the browser would refuse it, now and for ever.
-      keepalive: bytes(text) <= MOST_BYTES,
+      // What outlives its page comes out of a budget that others need too; and what is much is kept anyway.
+      keepalive: bytes(text) <= MOST_ALIVE && !retryMs,
       credentials: "omit",
     }).then(
       (answer) => {
+        // An answer that nobody reads holds on to the budget.
+        answer.text().catch(() => undefined);
         const later = answer.status === 429 || answer.status === 408 || answer.status >= 500;
         done(later ? +(answer.headers.get("Retry-After") ?? 0) * 1000 || next : 0, answer.status === 413);
       },
@@ -198,7 +203,7 @@ function post(batch: Event[], done: (retryMs: number, tooLarge?: boolean) => voi
 function leave(text: string): boolean {
   if (beacon(text)) return true;
   try {
-    if (bytes(text) > MOST_BYTES / 3) return false;
+    if (bytes(text) > MOST_ALIVE) return false;
     fetch(ENDPOINT, { method: "POST", body: text, keepalive: true, credentials: "omit" }).catch(() => undefined);
     return true;
   } catch {

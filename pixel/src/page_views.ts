@@ -25,8 +25,8 @@ export function watchPageViews(): void {
   hear(window, "popstate hashchange", () => { route(); });
   hear(window, "pagehide", () => {
     leave();
-    leaveTab(page.tab);
     flushAtExit();
+    leaveTab(page.tab);
   });
   hear(window, "pageshow", (event: PageTransitionEvent) => {
     if (!event.persisted) return;
@@ -36,11 +36,9 @@ export function watchPageViews(): void {
     comeBack();
   });
   hear(document, "visibilitychange", () => {
-    // After pagehide there is nothing more to say, and a second request at an exit costs Firefox the first.
-    if (left) return;
     const state = document.visibilityState;
-    engaged();
-    add("visibility", { state, engaged_ms: engaged() }, Date.now(), true);
+    // After pagehide there is nothing more to say, only to send.
+    if (!left) add("visibility", { state, engaged_ms: engaged() }, Date.now(), true);
     if (state === "hidden") flushAtExit();
     else comeBack();
   });
