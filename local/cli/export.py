@@ -56,7 +56,7 @@ def _deliveries(running: Running) -> dict[str, int]:
 
 
 def _print(outcome: dict[str, Any]) -> None:
-    click.echo(f"delivered {len(outcome['delivered'])} of {outcome['planned']} new batches")
+    click.echo(f"planned {outcome['planned']} new batches, delivered {len(outcome['delivered'])}")
     for batch_id in outcome["delivered"]:
         click.echo(f"  {batch_id}")
     for who, why in outcome["failures"].items():

@@ -11,6 +11,8 @@ from cli.machine import ROOT
 from cli.running import Refused, Running
 from emulator import intrinsics
 
+DEMO_TOKEN = b"demo-admin-token"
+
 
 @click.command()
 @click.argument("function")
@@ -21,18 +23,18 @@ def invoke(function: str, event: BinaryIO | None, asynchronous: bool, log: bool)
     """Invoke FUNCTION with an event and print what it returns.
 
     FUNCTION is its logical id in sam-template.yaml or its folder: Collect, collect, export_scheduled. The folder
-    events/ has a sample of everything that the functions take.
+    events/ has a sample of everything that the functions take; `demo-admin-token` in it stands for the admin's token.
     """
     name = _logical_id(function)
-    payload = event.read() if event else b"{}"
+    running = Running.find()
+    payload = (event.read() if event else b"{}").replace(DEMO_TOKEN, running.token.encode())
     try:
-        done = Running.find().invoke(name, payload, kind="Event" if asynchronous else "RequestResponse")
+        done = running.invoke(name, payload, kind="Event" if asynchronous else "RequestResponse")
     except Refused as error:
         raise click.UsageError(str(error)) from None
-    if log:
+    if log and not asynchronous:
         click.echo(done.log.rstrip(), err=True)
-    if not asynchronous:
-        click.echo(done.payload)
+    click.echo("accepted" if asynchronous else done.payload)
     sys.exit(1 if done.failed else 0)
 
 

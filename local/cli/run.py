@@ -11,7 +11,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
 
 import click
@@ -22,7 +22,7 @@ from cli.machine import ROOT, Machine, MachineInvalid
 from emulator import schedules, template
 from emulator.runtime import Runtime
 from emulator.server import listen
-from services.child import StartFailed, free_port
+from services.child import StartFailed
 from services.localstack import LocalStack
 from services.postgres import Postgres
 from storage import settings as storage_settings
@@ -57,8 +57,7 @@ def run() -> None:
         stack.enter_context(machine.claim())
         listener = stack.enter_context(_listener("EVOTHESIS_PORT", machine.host, machine.port))
         # What programs on this machine ask for is for them alone, whoever may reach the front.
-        invoke_port = free_port(PREFERRED_INVOKE_PORT) if machine.invoke_port is None else machine.invoke_port
-        behind = stack.enter_context(_listener("EVOTHESIS_INVOKE_PORT", "127.0.0.1", invoke_port))
+        behind = stack.enter_context(_invoke_listener(machine))
         os.environ.setdefault("EVOTHESIS_ADMIN_TOKEN", "")
         if not os.environ["EVOTHESIS_ADMIN_TOKEN"]:
             os.environ["EVOTHESIS_ADMIN_TOKEN"] = machine.admin_token()
@@ -72,7 +71,7 @@ def run() -> None:
             machine.data_dir,
         )
         stack.enter_context(_found_by_others(machine, listener, behind))
-        uvloop.run(_serve(runtime, services, listener, behind, lambda: _announce(machine, listener, settings)))
+        uvloop.run(_serve(runtime, services, listener, behind, lambda: _announce(machine, listener, behind, settings)))
     click.echo("stopped; the data stays in " + str(machine.data_dir))
 
 
@@ -136,6 +135,16 @@ def _services(machine: Machine, wanted: Settings) -> Iterator[_Services]:
         yield services
 
 
+def _invoke_listener(machine: Machine) -> AbstractContextManager[socket.socket]:
+    """Where the Invoke API is; where nobody said, and the usual port is taken, on one that the kernel gives."""
+    if machine.invoke_port is not None:
+        return _listener("EVOTHESIS_INVOKE_PORT", "127.0.0.1", machine.invoke_port)
+    try:
+        return listen("127.0.0.1", PREFERRED_INVOKE_PORT)
+    except OSError:
+        return listen("127.0.0.1", 0)
+
+
 @contextmanager
 def _listener(setting: str, host: str, port: int) -> Iterator[socket.socket]:
     try:
@@ -151,7 +160,7 @@ def _listener(setting: str, host: str, port: int) -> Iterator[socket.socket]:
 @contextmanager
 def _found_by_others(machine: Machine, listener: socket.socket, behind: socket.socket) -> Iterator[None]:
     """Say in the data directory where the runtime is, for as long as the block runs."""
-    at = {"url": _url(machine, listener), "invoke_url": f"http://127.0.0.1:{behind.getsockname()[1]}"}
+    at = {"url": _url(machine, listener), "invoke_url": _invoke_url(behind)}
     _keep_private(machine, "runtime.json", json.dumps(at))
     try:
         yield
@@ -162,6 +171,10 @@ def _found_by_others(machine: Machine, listener: socket.socket, behind: socket.s
 def _url(machine: Machine, listener: socket.socket) -> str:
     host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(machine.host, machine.host)  # noqa: S104 - it is not bound here
     return f"http://{host}:{listener.getsockname()[1]}"
+
+
+def _invoke_url(behind: socket.socket) -> str:
+    return f"http://127.0.0.1:{behind.getsockname()[1]}"
 
 
 def _prepare(demo_buckets: bool) -> None:
@@ -177,9 +190,13 @@ def _keep_private(machine: Machine, name: str, text: str) -> None:
         stream.write(text + "\n")
 
 
-def _announce(machine: Machine, listener: socket.socket, settings: Settings) -> None:
+def _announce(machine: Machine, listener: socket.socket, behind: socket.socket, settings: Settings) -> None:
     url = _url(machine, listener)
-    lines = [f"demo site     {url}/", f"admin token   {machine.data_dir / 'admin-token'}"]
+    lines = [
+        f"demo site     {url}/",
+        f"admin token   {machine.data_dir / 'admin-token'}",
+        f"Invoke API    {_invoke_url(behind)}, and its /metrics",
+    ]
     if not settings.backup_s3_bucket:
         lines.append("backup bucket none: BACKUP_S3_BUCKET is not set, so nothing meters what is delivered")
     for destination in settings.destinations():

@@ -6,17 +6,20 @@ https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-error-handling.htm
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import datetime as dt
 import json
 import logging
+import sqlite3
 import time
 import uuid
 from collections.abc import Coroutine, Mapping
+from functools import partial
 from typing import Any
 
 from emulator import intrinsics
 from emulator.errors import Throttled
-from emulator.messages import Message, Messages
+from emulator.messages import Message, Messages, insist
 from emulator.model import AsyncConfig, Target
 from emulator.pool import Pool
 from emulator.runtime_api import Result
@@ -68,12 +71,14 @@ class Asynchronous:
         under_way: set[asyncio.Task[None]] = set()
         most = max(1, self._pools[function].limit)
         while True:
-            for message in self._messages.receive(_queue(function), most - len(under_way), HELD_SECONDS):
+            wanted = most - len(under_way)
+            for message in await insist(partial(self._messages.receive, _queue(function), wanted, HELD_SECONDS)):
                 task = _spawn(self._attempt(function, message), self._attempts)
                 under_way.add(task)
                 task.add_done_callback(under_way.discard)
             if len(under_way) < most:
-                await self._messages.wait(_queue(function))
+                with contextlib.suppress(sqlite3.Error):
+                    await self._messages.wait(_queue(function))
             else:
                 await asyncio.wait(under_way, return_when=asyncio.FIRST_COMPLETED)
 
@@ -81,24 +86,24 @@ class Asynchronous:
         config = self._pools[function].function.asynchronous
         attempts, throttles = message.attributes["attempts"], message.attributes["throttles"]
         if self._pools[function].limit == 0:
-            self._end(function, message, "ZeroReservedConcurrency", 0, None)
+            await insist(partial(self._end, function, message, "ZeroReservedConcurrency", 0, None))
             return
         try:
             result = await self._pools[function].invoke(message.body.encode(), request_id=message.message_id)
         except Throttled as error:
             pause = min(FIRST_THROTTLE_SECONDS * 2**throttles, LONGEST_THROTTLE_SECONDS)
             logger.warning("%s was not invoked, and is again in %.0f s: %s", function, pause, error)
-            self._again(function, message, attempts, throttles + 1, pause, config, None)
+            await insist(partial(self._again, function, message, attempts, throttles + 1, pause, config, None))
             return
         attempts += 1
         if not result.error_type:
-            self._end(function, message, "Success", attempts, result)
+            await insist(partial(self._end, function, message, "Success", attempts, result))
         elif attempts > config.retries:
             logger.error("%s failed for the last time, after %d attempts", function, attempts)
-            self._end(function, message, "RetriesExhausted", attempts, result)
+            await insist(partial(self._end, function, message, "RetriesExhausted", attempts, result))
         else:
             pause = RETRY_SECONDS[min(attempts, len(RETRY_SECONDS)) - 1]
-            self._again(function, message, attempts, throttles, pause, config, result)
+            await insist(partial(self._again, function, message, attempts, throttles, pause, config, result))
 
     def _again(
         self, function: str, message: Message, attempts: int, throttles: int, pause: float, config: AsyncConfig,

@@ -17,11 +17,42 @@ class BodyTooLarge(Exception):
     """The body goes on past the limit."""
 
 
-async def read_body(receive: Receive, most_bytes: int) -> bytes | None:
-    """The whole body, None when the client goes away before its end.
+class TooManyBodies(Exception):
+    """Together with what is held for others the body is too much."""
+
+
+class Room:
+    """The bytes of one request's body, out of those that all requests together may hold."""
+
+    held = 0
+
+    def __init__(self, most_bytes: int) -> None:
+        self._most = most_bytes
+        self._own = 0
+
+    def take(self, size: int) -> None:
+        """Hold *size* bytes more.
+
+        Raises:
+            TooManyBodies: that would be too much.
+        """
+        if Room.held + size > self._most:
+            raise TooManyBodies
+        Room.held += size
+        self._own += size
+
+    def leave(self) -> None:
+        """Hold none any more."""
+        Room.held -= self._own
+        self._own = 0
+
+
+async def read_body(receive: Receive, most_bytes: int, room: Room | None = None) -> bytes | None:
+    """The whole body, None when the client goes away before its end; *room* holds it until the caller leaves that.
 
     Raises:
         BodyTooLarge: it has more than *most_bytes*.
+        TooManyBodies: there is no room for it right now.
     """
     chunks: list[bytes] = []
     size = 0
@@ -33,6 +64,8 @@ async def read_body(receive: Receive, most_bytes: int) -> bytes | None:
         size += len(chunk)
         if size > most_bytes:
             raise BodyTooLarge
+        if room:
+            room.take(len(chunk))
         chunks.append(chunk)
         if not event.get("more_body"):
             return b"".join(chunks)

@@ -30,6 +30,8 @@ from emulator.pool import Pool
 from emulator.runtime_api import Result
 
 LONGEST_QUEUE = 4000
+# All that was taken and has no answer yet; some thousands of beacons, or a few dozen of the largest.
+MOST_BYTES = 64 * 1024 * 1024
 # While one batch waits for its commit, the next is read; a third would only make batches smaller.
 BATCHES_AT_ONCE = 3
 # Below the 6 MB that an event may have.
@@ -63,6 +65,7 @@ class Coalescer:
         self._under_way: set[asyncio.Task[None]] = set()
         self._prefix = str(uuid.uuid4())[:24]
         self._numbers = itertools.count()
+        self._bytes = 0
         self._batch_sizes = metrics.BATCH_SIZE.labels(pool.function.name)
         self._waiting_gauge = metrics.QUEUED.labels(pool.function.name)
         self._tail = lru_cache(maxsize=1)(partial(_tail, pool.function.name))
@@ -81,9 +84,10 @@ class Coalescer:
         record = _record(message_id, attributes, body, self._tail(int(time.time() * 1000)))
         if len(record) > BATCH_BYTES:
             respond(message(413, "Request Entity Too Large"))
-        elif len(self._queue) >= LONGEST_QUEUE:
+        elif len(self._queue) >= LONGEST_QUEUE or self._bytes + len(record) > MOST_BYTES:
             respond(_unavailable())
         else:
+            self._bytes += len(record)
             self._queue.append(_Waiting(message_id, record, respond))
             self._dispatch()
 
@@ -129,6 +133,7 @@ class Coalescer:
             otherwise = _unavailable
         finally:
             for waiting in batch:
+                self._bytes -= len(waiting.record)
                 try:
                     waiting.respond(answers.get(waiting.message_id) or otherwise())
                 except Exception:

@@ -13,3 +13,7 @@ class TemplateInvalid(EmulatorError):
 
 class Throttled(EmulatorError):
     """No environment of a function is to be had: all are busy and too many wait, or none can start; nothing ran."""
+
+
+class QueuesBroken(EmulatorError):
+    """The file of the queues cannot be used; the text names it and says how to go on."""

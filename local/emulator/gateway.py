@@ -11,7 +11,7 @@ from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
 from emulator import cors, http_event, metrics
-from emulator.body import AsgiApp, BodyTooLarge, Receive, Scope, Send, read_body, send_response
+from emulator.body import AsgiApp, BodyTooLarge, Receive, Room, Scope, Send, TooManyBodies, read_body, send_response
 from emulator.coalescing import Coalescer
 from emulator.errors import Throttled
 from emulator.http_event import Request
@@ -26,6 +26,8 @@ EVENT_BYTES = 6 * 1024 * 1024
 HEADER_BYTES = 10_240
 
 BODY_SECONDS = 20
+# The bodies of all requests that are being read or answered.
+MOST_BODIES_BYTES = 128 * 1024 * 1024
 
 
 Found = tuple[Route, dict[str, str]] | None
@@ -139,21 +141,28 @@ class Gateway:
             await asyncio.wait(self._running)
 
     async def _answer(self, request: Request, found: Found, receive: Receive, send: Send) -> None:
-        names = {name for name, _ in request.headers}
-        if {"content-length", "transfer-encoding"} <= names:
-            # Two lengths for one body: who trusts the other one reads somebody else's request (RFC 9112, 6.1).
+        names = [name for name, _ in request.headers]
+        hosts = names.count("host")
+        if {"content-length", "transfer-encoding"} <= set(names) or (request.http_version == "1.1" and hosts != 1):
+            # Two lengths for one body: who trusts the other one reads somebody else's request (RFC 9112, 6.1). And who
+            # names two hosts, or none, means two things at once (3.2).
             await send_response(send, message(400, "Bad Request"), close=True)
             return
         close = False
+        room = Room(MOST_BODIES_BYTES)
         try:
-            body = await asyncio.wait_for(read_body(receive, BODY_BYTES), BODY_SECONDS)
+            body = await asyncio.wait_for(read_body(receive, BODY_BYTES, room), BODY_SECONDS)
             if body is None:
                 return
             response = await self._respond(replace(request, body=body), found)
         except BodyTooLarge:
             response, close = message(413, "Request Entity Too Large"), True
+        except TooManyBodies:
+            response, close = message(503, "Service Unavailable", {"retry-after": "1"}), True
         except TimeoutError:
             response, close = message(408, "Request Timeout"), True
+        finally:
+            room.leave()
         if found:
             _count(found[0], response.status)
         empty = request.method == "HEAD"
@@ -195,7 +204,8 @@ class Gateway:
 
     def _source_ip(self, client: tuple[str, int] | None, forwarded_for: bytes) -> str:
         """The client's address: the peer's, or what trusted proxies say of it, read from the right."""
-        address = client[0] if client else ""
+        # An IPv4 client of a socket that takes both is one all the same (RFC 4291, 2.5.5.2).
+        address = client[0].removeprefix("::ffff:") if client else ""
         if self._trusted:
             hops = [hop.strip() for hop in forwarded_for.decode("latin-1").split(",") if hop.strip()]
             while hops and self._is_trusted(address):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -13,6 +14,12 @@ from typing import Any
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
 from emulator.runtime_api import Result
+
+# RFC 9110, 5.6.2 and 5.5.
+NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+NO_VALUE = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
+# What has no body (RFC 9110, 15.3.5 and 15.4.5); whoever was sent one would read it as the next answer.
+WITHOUT_BODY = (204, 304)
 
 # Set by the connection, whatever the function says.
 HOP_BY_HOP = frozenset({"connection", "content-length", "date", "upgrade", "transfer-encoding", "keep-alive"})
@@ -36,7 +43,7 @@ class HttpResponse:
 
 def _encoded(status: int, headers: Headers, length: int) -> list[tuple[bytes, bytes]]:
     encoded = [(name.encode("latin-1"), value.encode("latin-1", "replace")) for name, value in headers]
-    if status not in (204, 304):
+    if status not in WITHOUT_BODY:
         encoded.append((b"content-length", str(length).encode()))
     return encoded
 
@@ -85,10 +92,10 @@ def integration(returned: Mapping[str, Any], payload_version: str) -> HttpRespon
         ValueError, TypeError, AttributeError: API Gateway would make a 500 of it.
     """
     status = _status(returned["statusCode"])
-    headers = [(name.lower(), _text(value)) for name, value in (returned.get("headers") or {}).items()]
+    headers = [(_name(name), _text(value)) for name, value in (returned.get("headers") or {}).items()]
     if payload_version == "1.0":
         for name, values in (returned.get("multiValueHeaders") or {}).items():
-            headers += [(name.lower(), _text(value)) for value in values]
+            headers += [(_name(name), _text(value)) for value in values]
     cookies = [("set-cookie", _text(value)) for value in returned.get("cookies") or []]
     headers = cookies + [item for item in headers if item[0] not in HOP_BY_HOP]
     if not any(name == "content-type" for name, _ in headers):
@@ -102,20 +109,27 @@ def integration(returned: Mapping[str, Any], payload_version: str) -> HttpRespon
             raw = base64.b64decode(raw, validate=True)
         except binascii.Error as error:
             raise ValueError("the body is not base64") from error
-    return HttpResponse(status, tuple(headers), raw)
+    return HttpResponse(status, tuple(headers), b"" if status in WITHOUT_BODY else raw)
 
 
 def _status(value: Any) -> int:
     if isinstance(value, bool) or not isinstance(value, int | str):
         raise TypeError("a status code is a whole number")
     status = int(value)
-    if not 100 <= status <= 599:
-        raise ValueError("a status code lies between 100 and 599")
+    # What is under 200 is no answer yet, and whoever got it would wait for one.
+    if not 200 <= status <= 599:
+        raise ValueError("a status code lies between 200 and 599")
     return status
+
+
+def _name(name: str) -> str:
+    if not NAME.fullmatch(name):
+        raise ValueError("a header's name is a token")
+    return name.lower()
 
 
 def _text(value: Any) -> str:
     text = value if isinstance(value, str) else json.dumps(value)
-    if "\n" in text or "\r" in text:
-        raise ValueError("a header is one line")
+    if NO_VALUE.search(text):
+        raise ValueError("a header is one line of text")
     return text

@@ -6,9 +6,11 @@ https://docs.aws.amazon.com/lambda/latest/api/API_Invoke.html
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import binascii
 import json
+import logging
 import re
 import uuid
 from collections.abc import Mapping
@@ -30,6 +32,8 @@ FUNCTION_NAME = re.compile(
     r"(?:(?:arn:aws[a-z-]*:lambda:[a-z0-9-]+:)?\d{12}:function:)?(?P<name>[A-Za-z0-9_-]+)(?::(?P<qualifier>[$\w-]+))?"
 )
 
+logger = logging.getLogger("emulator")
+
 SYNCHRONOUS_BYTES = 6_291_456
 ASYNCHRONOUS_BYTES = 1_048_576
 
@@ -50,6 +54,17 @@ class InvokeApi:
     def __init__(self, pools: Mapping[str, Pool], asynchronous: Asynchronous) -> None:
         self._pools = pools
         self._asynchronous = asynchronous
+        self._under_way: set[asyncio.Task[Any]] = set()
+        self._closed = False
+
+    def close(self) -> None:
+        """Take no further invocation."""
+        self._closed = True
+
+    async def drain(self) -> None:
+        """Wait for the answers of those that were taken."""
+        if self._under_way:
+            await asyncio.wait(self._under_way)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -59,6 +74,12 @@ class InvokeApi:
         except Refused as error:
             body = json.dumps(error.body).encode()
             response = _response(error.status, body, {"x-amzn-errortype": error.kind})
+        except Exception:
+            logger.exception("an invocation could not be taken")
+            body = json.dumps(
+                {"Message": "the runtime could not take it; its log says why", "Type": "Service"}
+            ).encode()
+            response = _response(500, body, {"x-amzn-errortype": "ServiceException"})
         if response:
             headers = (*response.headers, ("x-amzn-requestid", request_id))
             await send_response(send, HttpResponse(response.status, headers, response.body))
@@ -72,6 +93,8 @@ class InvokeApi:
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
         if not headers.get("authorization", "").startswith("AWS4-HMAC-SHA256 "):
             raise Refused(403, "MissingAuthenticationTokenException", message="Missing Authentication Token")
+        if self._closed:
+            raise Refused(503, "ServiceUnavailableException", Message="the runtime is stopping", Type="Service")
         query = parse_qs(scope["query_string"].decode("latin-1"))
         pool, qualifier = self._find(match["name"], query.get("Qualifier", [None])[-1])
         kind = headers.get("x-amz-invocation-type", "RequestResponse")
@@ -83,7 +106,10 @@ class InvokeApi:
         if kind == "Event":
             self._asynchronous.accept(pool.function.name, payload, request_id)
             return _response(202)
-        return await self._invoke(pool, payload, request_id, qualifier, headers)
+        invocation = asyncio.ensure_future(self._invoke(pool, payload, request_id, qualifier, headers))
+        self._under_way.add(invocation)
+        invocation.add_done_callback(self._under_way.discard)
+        return await invocation
 
     def _find(self, name: str, qualifier: str | None) -> tuple[Pool, str | None]:
         match = FUNCTION_NAME.fullmatch(name)
@@ -133,11 +159,15 @@ async def _payload(receive: Receive, kind: str) -> bytes | None:
         return None
     body = body or b"{}"
     try:
-        json.loads(body)
-    except ValueError as error:
+        json.loads(body.decode(), parse_constant=_no_number)
+    except (ValueError, RecursionError) as error:
         text = f"Could not parse request body into json: Could not parse payload into json: {error}"
         raise Refused(400, "InvalidRequestContentException", message=text, Type="User") from None
     return body
+
+
+def _no_number(name: str) -> float:
+    raise ValueError(f"{name} is no number of JSON")
 
 
 def _client_context(encoded: str | None) -> str | None:
@@ -146,7 +176,7 @@ def _client_context(encoded: str | None) -> str | None:
     try:
         text = base64.b64decode(encoded, validate=True).decode()
         return json.dumps(json.loads(text))
-    except (binascii.Error, ValueError):
+    except (binascii.Error, ValueError, RecursionError):
         raise Refused(
             400, "InvalidRequestContentException", message="Client context must be a valid Base64-encoded JSON object."
         ) from None

@@ -1,7 +1,7 @@
 """The queues of the runtime: messages that outlive it, in one SQLite file.
 
 Written with SQLite's write-ahead log: what was sent survives the death of the process at any moment. A queue is
-opened by its first message. One process uses the file at a time.
+opened by its first message. One process has the file to itself: whoever looks into it beside us is refused, not waited for.
 """
 
 from __future__ import annotations
@@ -10,14 +10,25 @@ import asyncio
 import contextlib
 import datetime as dt
 import json
+import logging
 import sqlite3
 import time
 import uuid
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
+
+from emulator import metrics
+from emulator.errors import QueuesBroken
+
+T = TypeVar("T")
+
+logger = logging.getLogger("emulator")
+
+# A disk that is full, or a file that somebody took away, may be mended; what was to be kept is tried again until then.
+PAUSE_SECONDS = 1.0
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS messages (
@@ -54,16 +65,29 @@ class Message:
 
 
 class Messages:
-    """All queues; nothing of a file but of memory where *path* is None."""
+    """All queues; nothing of a file but of memory where *path* is None.
+
+    Raises:
+        QueuesBroken: the file cannot be used.
+    """
 
     def __init__(self, path: Path | None = None) -> None:
-        self._database = sqlite3.connect(path or ":memory:", isolation_level=None)
+        try:
+            self._open(path)
+        except sqlite3.Error as error:
+            raise QueuesBroken(
+                f"{path}: {error}; move it away, and its -wal with it, to start without what waits in it"
+            ) from error
+        self._news: dict[str, asyncio.Event] = defaultdict(asyncio.Event)
+
+    def _open(self, path: Path | None) -> None:
+        self._database = sqlite3.connect(path or ":memory:", isolation_level=None, timeout=1)
+        self._database.execute("PRAGMA locking_mode = EXCLUSIVE")
         self._database.execute("PRAGMA journal_mode = WAL")
         self._database.execute("PRAGMA synchronous = NORMAL")
         self._database.executescript(SCHEMA)
         # Who held these is gone.
         self._database.execute("UPDATE messages SET is_held = 0, visible_at = 0 WHERE is_held")
-        self._news: dict[str, asyncio.Event] = defaultdict(asyncio.Event)
 
     def close(self) -> None:
         """Close the file."""
@@ -141,3 +165,14 @@ class Messages:
         self._database.execute("INSERT OR IGNORE INTO anchors VALUES (?, ?)", (schedule, now.isoformat()))
         [found] = self._database.execute("SELECT anchored_at FROM anchors WHERE schedule = ?", (schedule,)).fetchone()
         return dt.datetime.fromisoformat(found)
+
+
+async def insist(work: Callable[[], T]) -> T:
+    """What *work* returns, as soon as the file lets it do its work; it may have to begin anew."""
+    while True:
+        try:
+            return work()
+        except sqlite3.Error as error:
+            metrics.QUEUE_ERRORS.inc()
+            logger.warning("the queues cannot be written, which is tried again: %s", error)
+            await asyncio.sleep(PAUSE_SECONDS)

@@ -24,6 +24,8 @@ DEFAULT_CONCURRENCY = 4
 LONGEST_QUEUE = 1000
 # An environment that nobody used for so long is ended.
 IDLE_SECONDS = 600.0
+# A process that has answered asks for its next event at once; one that does not hangs in what its handler left behind.
+AFTER_ANSWER_SECONDS = 2.0
 # A function whose process dies while it starts is left alone for a while, longer each time.
 FIRST_BACKOFF_SECONDS = 0.5
 LONGEST_BACKOFF_SECONDS = 30.0
@@ -163,9 +165,14 @@ class Pool:
         return Throttled(f"{self.function.name}: no process can be started: {error}")
 
     async def _release(self, environment: Environment) -> None:
-        await environment.until_idle()
+        asked = True
+        try:
+            await asyncio.wait_for(environment.until_idle(), AFTER_ANSWER_SECONDS)
+        except TimeoutError:
+            asked = False
+            logger.warning("%s answered and does not ask for its next event; its process is ended", self.function.name)
         self._releasing -= 1
-        if environment.alive:
+        if asked and environment.alive:
             self._idle.append(environment)
             if self._reaper is None:
                 self._reap_later(IDLE_SECONDS)
@@ -198,7 +205,7 @@ class Pool:
         if result.error_type:
             metrics.ERRORS.labels(name).inc()
             # The message of a failure may quote what was sent; the function's own log has it.
-            logger.error("%s failed: %s", name, result.error_type)
+            logger.error("%s failed: %s, request %s", name, result.error_type, result.request_id)
         if result.ran:
             self._failed_starts = 0
             return

@@ -105,9 +105,10 @@ class Runtime:
     async def _drain(self) -> None:
         """Refuse what comes, and wait for what was taken."""
         self.gateway.close()
+        self.invoke_api.close()
         self._scheduler.stop()
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self.gateway.drain(), DRAIN_SECONDS)
+            await asyncio.wait_for(asyncio.gather(self.gateway.drain(), self.invoke_api.drain()), DRAIN_SECONDS)
         await asyncio.gather(self.asynchronous.stop(), self._consumer.stop())
 
     @contextlib.contextmanager

@@ -8,10 +8,11 @@ import json
 import logging
 import uuid
 from collections.abc import Sequence
+from functools import partial
 
 from emulator.asynchronous import Asynchronous
 from emulator.intrinsics import ACCOUNT_ID, PSEUDO_PARAMETERS
-from emulator.messages import Messages
+from emulator.messages import Messages, insist
 from emulator.model import Schedule
 
 logger = logging.getLogger("emulator")
@@ -48,11 +49,11 @@ class Scheduler:
 
     async def _follow(self, schedule: Schedule) -> None:
         # A rate counts from when it was first heard of, or a machine that restarts daily would never see a week's end.
-        anchor = self._messages.anchor(schedule.name, _now())
+        anchor = await insist(partial(self._messages.anchor, schedule.name, _now()))
         due = schedule.expression(_now(), anchor)
         while due:
             await _until(due)
-            self.fire(schedule, due)
+            await insist(partial(self.fire, schedule, due))
             # Of what was missed while the machine slept, once is enough: the function catches up on its own.
             due = schedule.expression(max(due, _now() - dt.timedelta(seconds=1)), anchor)
 

@@ -18,6 +18,7 @@ HEADER_SECONDS = 10
 MESSAGE_SECONDS = 30
 HEADER_BYTES = 16_384
 IDLE_SECONDS = 65
+BACKLOG = 2048
 
 
 # What an ordinary request has before its body: printable ASCII, and tokens for names (RFC 9110, 5.6.2).
@@ -189,6 +190,7 @@ class PatientProtocol(HttpToolsProtocol):
             or not NOT_ORDINARY.isdisjoint(headers)
             or b"host" not in headers
             or not length.isdigit()
+            or len(length) > 10
             or int(length) != len(data) - end - 4
         ):
             return False
@@ -274,7 +276,7 @@ class Server(uvicorn.Server):
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """A socket on *host* and *port*.
+    """A socket that listens on *host* and *port*; until it did, another could be bound to the same.
 
     Raises:
         OSError: somebody else listens there, or it is not allowed.
@@ -284,6 +286,7 @@ def listen(host: str, port: int) -> socket.socket:
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((host, port))
+        listener.listen(BACKLOG)
     except OSError:
         listener.close()
         raise

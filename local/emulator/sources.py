@@ -28,7 +28,10 @@ def add(template: Template, function: str, events: Mapping[str, Any], metadata: 
         properties = event.get("Properties") or {}
         match event.get("Type"):
             case "HttpApi":
-                template.routes.append(_route(where, function, properties, batches.get(name)))
+                route = _route(where, function, properties, batches.get(name))
+                if any((other.method, other.path) == (route.method, route.path) for other in template.routes):
+                    raise TemplateInvalid(f"{where}: {route.method} {route.path} is routed already")
+                template.routes.append(route)
             case "Schedule":
                 add_schedule(template, where, function, properties, version=1)
             case "ScheduleV2":

@@ -112,6 +112,8 @@ class _Reading:
     def _function(self, name: str, own: Mapping[str, Any]) -> Function:
         if "Handler" not in own or "CodeUri" not in own:
             raise TemplateInvalid(f"{name}: a function needs Handler and CodeUri")
+        if not (self._root / str(own["CodeUri"])).is_dir():
+            raise TemplateInvalid(f"{name}: CodeUri {own['CodeUri']}: there is no such folder")
         if not str(own.get("Runtime", "python")).startswith("python"):
             raise TemplateInvalid(f"{name}: Runtime {own['Runtime']} is not supported here; python is")
         layers = [self._layer(name, layer) for layer in reversed(own.get("Layers") or [])]

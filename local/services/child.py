@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import signal
@@ -11,6 +12,8 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+
+import psutil
 
 PR_SET_PDEATHSIG = 1
 _libc = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
@@ -103,6 +106,14 @@ def wait_for(condition: Callable[[], bool], patience_seconds: float) -> bool:
             return False
         time.sleep(0.02)
     return True
+
+
+def listens(process: subprocess.Popen[bytes], port: int) -> bool:
+    """Whether it is *process* that listens on *port*."""
+    with contextlib.suppress(psutil.NoSuchProcess):
+        connections = psutil.Process(process.pid).net_connections("tcp")
+        return any(one.status == psutil.CONN_LISTEN and one.laddr.port == port for one in connections)
+    return False
 
 
 def free_port(preferred: int) -> int:

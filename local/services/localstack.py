@@ -27,6 +27,7 @@ class LocalStack:
         self._log = self._home / "server.log"
         self._objects = self._home / "objects"
         self._process: subprocess.Popen[bytes] | None = None
+        self._port = 0
         self.url = ""
 
     def start(self) -> None:
@@ -37,7 +38,7 @@ class LocalStack:
             )
         self._home.mkdir(parents=True, exist_ok=True)
         shutil.rmtree(self._objects, ignore_errors=True)
-        port = child.free_port(PREFERRED_PORT)
+        port = self._port = child.free_port(PREFERRED_PORT)
         self.url = f"http://127.0.0.1:{port}"
         self._process = child.spawn(
             # -P: the folder of the script has a module of the same name as the package.
@@ -90,6 +91,9 @@ class LocalStack:
             child.stop(self._process, signal.SIGKILL, STOP_SECONDS)
 
     def _answers(self) -> bool:
+        # Somebody else's server on the same port answers as well, and takes everything with it when it goes.
+        if self._process is None or not child.listens(self._process, self._port):
+            return False
         try:
             with urllib.request.urlopen(f"{self.url}/_localstack/health", timeout=2) as answer:  # noqa: S310 - our own URL
                 services = json.load(answer).get("services", {})

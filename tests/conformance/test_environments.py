@@ -5,11 +5,13 @@ import json
 import logging
 import time
 
+import httpx
 import pytest
 
 from emulator import environment, logs, pool, template
 from emulator.logs import FunctionLog, Lines
 from emulator.runtime import Runtime
+from emulator.server import listen
 
 
 @pytest.fixture
@@ -173,3 +175,34 @@ def test_a_start_that_is_slow_is_told_and_nobody_is_lost(run, caplog):
 
     results = run("import time; time.sleep(0.3)\ndef handler(event, context): return event", work)
     assert [result.payload for result in results] == [str(n).encode() for n in range(8)]
+
+
+def test_an_invocation_that_was_taken_ends_before_the_runtime_does(tmp_path):
+    (tmp_path / "code").mkdir()
+    # Longer than the server gives those who send nothing.
+    (tmp_path / "code" / "main.py").write_text("import time\ndef handler(event, context): return time.sleep(6) or 7")
+    function = {
+        "Type": "AWS::Serverless::Function",
+        "Properties": {"Handler": "main.handler", "CodeUri": "code", "Timeout": 9},
+    }
+    (tmp_path / "template.yaml").write_text(json.dumps({"Resources": {"F": function}}))
+
+    async def work():
+        runtime = Runtime(template.load(tmp_path / "template.yaml", {}), data_dir=tmp_path / "data")
+        behind, ready = listen("127.0.0.1", 0), asyncio.Event()
+        serving = asyncio.create_task(runtime.serve(listen("127.0.0.1", 0), ready.set, behind))
+        await ready.wait()
+        url = f"http://127.0.0.1:{behind.getsockname()[1]}/2015-03-31/functions/F/invocations"
+        async with httpx.AsyncClient(headers={"authorization": "AWS4-HMAC-SHA256 any"}, timeout=20) as client:
+            under_way = asyncio.create_task(client.post(url))
+            while not runtime.pools["F"].pids:
+                await asyncio.sleep(0.01)
+            runtime.finish()
+            while (await client.post(url, headers={"x-amz-invocation-type": "DryRun"})).status_code != 503:
+                await asyncio.sleep(0.01)
+            answer = await under_way
+            await serving
+            return answer
+
+    answer = asyncio.run(work())
+    assert (answer.status_code, answer.text) == (200, "7")

@@ -196,6 +196,10 @@ def test_a_function_is_found_by_every_name_that_it_has(invoke, name):
         ({"FunctionName": "F", "Qualifier": "live"}, "ResourceNotFoundException", 404),
         ({"FunctionName": "F", "Payload": b"{"}, "InvalidRequestContentException", 400),
         ({"FunctionName": "F", "Payload": b'"\xff"'}, "InvalidRequestContentException", 400),
+        ({"FunctionName": "F", "Payload": b"NaN"}, "InvalidRequestContentException", 400),
+        ({"FunctionName": "F", "Payload": b"[" * 100_000}, "InvalidRequestContentException", 400),
+        ({"FunctionName": "F", "Payload": '"utf-16"'.encode("utf-16")}, "InvalidRequestContentException", 400),
+        ({"FunctionName": "F", "Payload": b'\xef\xbb\xbf"bom"'}, "InvalidRequestContentException", 400),
         ({"FunctionName": "F", "Payload": b'"' + b"x" * 6_291_456 + b'"'}, "RequestTooLargeException", 413),
         (
             {"FunctionName": "F", "InvocationType": "Event", "Payload": b'"' + b"x" * 1_048_576 + b'"'},

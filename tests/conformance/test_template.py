@@ -14,6 +14,7 @@ FUNCTION = {"Handler": "main.handler", "CodeUri": "code"}
 @pytest.fixture
 def load(tmp_path):
     def load(resources, parameters=None, **document):
+        (tmp_path / "code").mkdir(exist_ok=True)
         file = tmp_path / "template.yaml"
         file.write_text(json.dumps({"Resources": resources, **document}, indent=1))
         return template.load(file, parameters or {})

@@ -141,6 +141,16 @@ def test_too_many_that_wait_are_503_and_to_be_tried_again(post, monkeypatch):
     assert statuses.count(202) + statuses.count(503) == 20
 
 
+def test_what_waits_is_bounded_by_its_weight_too(post, monkeypatch):
+    monkeypatch.setattr(coalescing, "MOST_BYTES", 50_000)
+
+    answers = post(["x" * 10_000] * 20, pause=0.2, size=1)
+
+    statuses = [answer.status_code for answer in answers]
+    assert statuses.count(202) == 4
+    assert statuses.count(202) + statuses.count(503) == 20
+
+
 @pytest.mark.parametrize(
     "code",
     [

@@ -48,7 +48,7 @@ def test_a_day_with_it(run, evothesis):
     assert "\x1b[" not in before.out, "colours are for terminals"
 
     delivered = evothesis("export")
-    assert (delivered.status, delivered.out.splitlines()[0]) == (0, "delivered 1 of 1 new batches")
+    assert (delivered.status, delivered.out.splitlines()[0]) == (0, "planned 1 new batches, delivered 1")
     after = json.loads(evothesis("status", "--json").out)
     assert after["events"] == 3
     assert [item["rows"] for item in after["export"]["destinations"]] == [3, 3]
@@ -60,7 +60,7 @@ def test_a_day_with_it(run, evothesis):
     queued = evothesis(
         "invoke", "Collect", "--async", "-e", "-", stdin=(ROOT / "events/collect/queue.json").read_text()
     )
-    assert (queued.status, queued.out) == (0, "")
+    assert (queued.status, queued.out) == (0, "accepted\n")
 
     failed = evothesis("invoke", "visitor-deletion", "-e", "-", stdin='{"Records": []}')
     assert (failed.status, json.loads(failed.out)["errorType"]) == (1, "ValueError")

@@ -304,3 +304,18 @@ def test_layers_are_on_the_path_after_the_code(start, tmp_path):
     )
     assert json.loads(result.payload) == ["layer", "code"]
     assert os.environ.get("PYTHONPATH") is None
+
+
+def test_a_process_that_answered_and_hangs_keeps_nobody_waiting(start):
+    runtime = start(
+        """
+        import os
+        def handler(event, context):
+            if event: os.closerange(3, 1000)
+            return os.getpid()
+        """,
+        properties={"Timeout": 3, "ReservedConcurrentExecutions": 1},
+    )
+    first, second = invoke(runtime, {"hang": True}, {})
+    assert (first.error_type, second.error_type) == (None, None)
+    assert first.payload != second.payload

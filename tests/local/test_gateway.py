@@ -7,6 +7,7 @@ import json
 import httpx
 import pytest
 
+from emulator import gateway, server
 from emulator.gateway import Gateway
 from emulator.model import Cors, Function, Route, Template
 from emulator.pool import Pool
@@ -40,12 +41,12 @@ ROUTES = [
 
 @pytest.fixture
 def ask():
-    def ask(method, path, *, answer=None, cors=None, routes=ROUTES, trusted=(), **options):
+    def ask(method, path, *, answer=None, cors=None, routes=ROUTES, trusted=(), peer="203.0.113.7", **options):
         pool = Recorder({"statusCode": 200, "body": "fine"} if answer is None else answer)
-        gateway = Gateway(Template({"F": FUNCTION}, list(routes), [], cors), {"F": pool}, None, trusted)
+        front = Gateway(Template({"F": FUNCTION}, list(routes), [], cors), {"F": pool}, None, trusted)
 
         async def work():
-            transport = httpx.ASGITransport(gateway, client=("203.0.113.7", 1234))
+            transport = httpx.ASGITransport(front, client=(peer, 1234))
             async with httpx.AsyncClient(transport=transport, base_url="http://host.example:8000") as client:
                 return await client.request(method, path, **options)
 
@@ -229,6 +230,31 @@ def test_forwarded_addresses_are_believed_only_from_trusted_proxies(ask, trusted
     event = ask("GET", "/v2", trusted=networks, headers=headers).event
     assert event["requestContext"]["http"]["sourceIp"] == address
     assert event["headers"]["x-forwarded-for"] == address
+
+
+def test_an_ipv4_proxy_is_known_on_a_socket_that_takes_both(ask):
+    networks = (ipaddress.ip_network("203.0.113.0/24"),)
+    headers = {"x-forwarded-for": "198.51.100.1"}
+    event = ask("GET", "/v2", trusted=networks, headers=headers, peer="::ffff:203.0.113.7").event
+    assert event["requestContext"]["http"]["sourceIp"] == "198.51.100.1"
+
+
+def test_who_names_no_host_is_refused(ask):
+    assert ask("GET", "/v2", headers={"host": "a.example"}).status_code == 200
+    assert ask("GET", "/v2", headers=[("host", "a.example"), ("host", "b.example")]).status_code == 400
+
+
+def test_bodies_are_held_only_as_far_as_there_is_room(ask, monkeypatch):
+    monkeypatch.setattr(gateway, "MOST_BODIES_BYTES", 1000)
+    assert ask("POST", "/v2", content=b"x" * 900).status_code == 200
+    refused = ask("POST", "/v2", content=b"x" * 1100)
+    assert (refused.status_code, refused.headers["retry-after"], refused.event) == (503, "1", None)
+    assert ask("POST", "/v2", content=b"x" * 900).status_code == 200
+
+
+def test_a_port_is_taken_from_the_moment_it_is_given():
+    with server.listen("127.0.0.1", 0) as first, pytest.raises(OSError, match="in use"):
+        server.listen("127.0.0.1", first.getsockname()[1])
 
 
 def test_an_event_that_would_be_too_large_is_refused(ask):

@@ -15,6 +15,7 @@ def function(**properties):
 @pytest.fixture
 def load(tmp_path):
     def load(text, **parameters):
+        (tmp_path / "code").mkdir(exist_ok=True)
         file = tmp_path / "template.yaml"
         file.write_text(text)
         from emulator import template
@@ -106,6 +107,16 @@ def test_globals_parameters_and_intrinsic_functions_are_resolved(load, tmp_path)
             "F.E: events of type S3 are not supported",
         ),
         ("Parameters: {P: {Type: String}}\nResources: {}", "parameter P has no default"),
+        (
+            "Resources: {F: {Type: AWS::Serverless::Function, Properties: {Handler: a.b, CodeUri: nowhere}}}",
+            "F: CodeUri nowhere: there is no such folder",
+        ),
+        ("Resources: {Q: {Type: AWS::SQS::Queue, Type: AWS::SQS::Queue}}", "'Type' is there twice"),
+        (
+            "Resources: {F: {Type: AWS::Serverless::Function, Properties: {Handler: a.b, CodeUri: ., Events: {A: &a {Type: HttpApi, "
+            + "Properties: {Method: get, Path: /a}}, B: *a}}}}",
+            "F.B: GET /a is routed already",
+        ),
     ],
 )
 def test_what_is_wrong_is_named(load, text, message):
