@@ -113,8 +113,10 @@ def test_globals_parameters_and_intrinsic_functions_are_resolved(load, tmp_path)
         ),
         ("Resources: {Q: {Type: AWS::SQS::Queue, Type: AWS::SQS::Queue}}", "'Type' is there twice"),
         (
-            "Resources: {F: {Type: AWS::Serverless::Function, Properties: {Handler: a.b, CodeUri: ., Events: {A: &a {Type: HttpApi, "
-            "Properties: {Method: get, Path: /a}}, B: *a}}}}",
+            """
+x: &e {Type: HttpApi, Properties: {Method: get, Path: /a}}
+Resources: {F: {Type: AWS::Serverless::Function, Properties: {Handler: a.b, CodeUri: ., Events: {A: *e, B: *e}}}}
+""",
             "F.B: GET /a is routed already",
         ),
     ],
