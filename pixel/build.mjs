@@ -5,7 +5,7 @@ import { build } from "esbuild";
 import { minify } from "terser";
 import { rules } from "./rules.mjs";
 
-const FILES = { tracking: "tracking", consent: "consent_platforms", vitals: "vitals" };
+const FILES = { tracking: "tracking", consent: "consent_platforms", errors: "errors", vitals: "vitals" };
 
 for (const [name, source] of Object.entries(FILES)) {
   const file = `dist/${name}.js`;

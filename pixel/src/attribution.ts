@@ -1,24 +1,21 @@
 import type { Touch } from "./session";
 
 const UTM = ["source", "medium", "campaign", "term", "content", "id"];
-const CLICK_IDS = /^(gclid|gbraid|wbraid|dclid|fbclid|msclkid|ttclid|twclid|li_fat_id|epik|rdt_cid|sccid|yclid)$/;
-/** Ad networks mark their free posts too; these alone say that nobody was paid. */
-const UNPAID_CLICK_IDS = /^fbclid$/;
+const CLICK_IDS = /^([gdy]clid|[gw]braid|fbclid|msclkid|ttclid|twclid|li_fat_id|epik|rdt_cid|sccid)$/;
 
-const PAID = /^(.*cp[acmv]|ppc|retargeting|paid.*|display|banner)$/;
 const MEDIA: [string, RegExp][] = [
-  ["paid", PAID],
-  ["email", /^e-?mail$|newsletter/],
+  ["paid", /cp[acmv]$|^ppc|^paid|^display|^banner/],
+  ["email", /mail|newsletter/],
   ["social", /^social/],
   ["affiliate", /^affiliate/],
 ];
 
 /** Hosts by channel; what is captured is the source's name. */
 const HOSTS: [string, RegExp][] = [
-  ["ai-assistant", /(?:^|\.)(chatgpt|openai|perplexity|claude|gemini\.google|copilot\.microsoft|deepseek|mistral|grok|you|poe|meta\.ai)\./],
-  ["email", /(?:^|\.)(mail\.google|outlook|mail\.yahoo|mail\.proton|gmx|mail\.ru|web\.de|zoho)(?:\.|$)/],
-  ["search", /(?:^|\.)(google|bing|duckduckgo|yahoo|yandex|baidu|ecosia|qwant|startpage|search\.brave|kagi|naver|seznam|sogou|ask)\./],
-  ["social", /(?:^|\.)(facebook|fb|instagram|threads|t\.co$|twitter|x\.com$|linkedin|lnkd|reddit|youtube|youtu\.be$|pinterest|tiktok|mastodon|bsky|vk\.com$|whatsapp|wa\.me$|telegram|t\.me$|snapchat|xing|discord|quora|weibo|tumblr)(?:\.|$)/],
+  ["ai-assistant", /(?:^|\.)(chatgpt|openai|perplexity|claude|gemini\.google|copilot\.microsoft|deepseek|mistral|grok)\./],
+  ["email", /(?:^|\.)(e?mail\.[^.]+|outlook|gmx)\./],
+  ["search", /(?:^|\.)(google|bing|duckduckgo|yahoo|yandex|baidu|ecosia|qwant|startpage|search\.brave|kagi|naver)\./],
+  ["social", /(?:^|\.)(facebook|instagram|threads|t\.co$|twitter|x\.com$|linkedin|lnkd|reddit|youtube|youtu\.be$|pinterest|tiktok|bsky|vk\.com$|whatsapp|t\.me$|xing)(?:\.|$)/],
 ];
 
 /** What a page's address and its referrer say of how the visitor came. */
@@ -30,8 +27,8 @@ export function arrival(url: string, referrer: string): { utm: Touch; clickIds: 
     if (!value) return;
     const campaign = name.slice(0, 4) === "utm_" ? name.slice(4) : "";
     // The first of several counts.
-    if (UTM.includes(campaign)) utm[campaign] = utm[campaign] ?? value;
-    else if (CLICK_IDS.test(name)) clickIds[name] = clickIds[name] ?? value;
+    if (UTM.includes(campaign)) utm[campaign] = utm[campaign] || value;
+    else if (CLICK_IDS.test(name)) clickIds[name] = clickIds[name] || value;
   });
   const [channel, source] = classify(url, referrer);
   touch["channel"] = channel;
@@ -39,9 +36,10 @@ export function arrival(url: string, referrer: string): { utm: Touch; clickIds: 
   for (const name of UTM) if (utm[name]) touch[name] = utm[name];
   const [clickId] = Object.keys(clickIds);
   if (clickId) touch["click_id"] = clickId;
-  const medium = (utm["medium"] ?? "").toLowerCase();
-  if (clickId && !UNPAID_CLICK_IDS.test(clickId)) touch["channel"] = "paid";
-  else touch["channel"] = MEDIA.find(([, pattern]) => pattern.test(medium))?.[0] ?? (utm["source"] && /^(direct|internal)$/.test(channel) ? "campaign" : channel);
+  const medium = (utm["medium"] || "").toLowerCase();
+  // A free post carries it too.
+  if (clickId && clickId !== "fbclid") touch["channel"] = "paid";
+  else touch["channel"] = MEDIA.find(([, pattern]) => pattern.test(medium))?.[0] || (utm["source"] && /^(direct|internal)$/.test(channel) ? "campaign" : channel);
   return { utm, clickIds, touch };
 }
 
@@ -54,7 +52,7 @@ export function classify(url: string, referrer: string): [string, string] {
   if (registrable(host) === registrable(hostOf(url))) return ["internal", ""];
   for (const [channel, pattern] of HOSTS) {
     const found = pattern.exec(host);
-    if (found) return [channel, found[1] ?? ""];
+    if (found) return [channel, found[1] || ""];
   }
   return ["referral", host];
 }
@@ -69,5 +67,5 @@ function hostOf(url: string): string {
 
 /** Roughly the part of a host that is registered; the server knows it exactly, with the list of public suffixes. */
 function registrable(host: string): string {
-  return /^[\d.]+$|:/.test(host) ? host : (/[^.]+\.(?:[^.]{1,3}\.[^.]{2}|[^.]+)$/.exec(host)?.[0] ?? host);
+  return /^[\d.]+$|:/.test(host) ? host : (/[^.]+\.(?:[^.]{1,3}\.[^.]{2}|[^.]+)$/.exec(host)?.[0] || host);
 }

@@ -8,7 +8,7 @@ const TARGETS = "a,area,button,input,select,textarea,label,summary,[role=button]
 /** What promises to do something when it is clicked. */
 const PROMISES = "a,button,summary,[role=button],[role=link],[role=tab],[role=menuitem],[onclick]";
 const DOWNLOADS =
-  /\.(pdf|xlsx?|docx?|pptx?|od[tspg]|txt|rtf|csv|tsv|zip|rar|7z|t?gz|tar|bz2|dmg|pkg|exe|msi|apk|deb|rpm|iso|mp3|mp4|m4[av]|wav|avi|mov|mkv|webm|midi?|epub|mobi|ics|key|numbers|pages|jsonl?|parquet|xml|wm[av]|mpe?g)$/i;
+  /\.(pdf|xlsx?|docx?|pptx?|od[tspg]|txt|rtf|csv|zip|rar|7z|t?gz|tar|dmg|pkg|exe|msi|apk|deb|rpm|iso|mp[34]|m4[av]|wav|avi|mov|mkv|webm|epub|ics|jsonl?|parquet|xml)$/i;
 
 const RAGE_CLICKS = 4;
 const RAGE_MS = 1000;
@@ -19,9 +19,11 @@ const ANSWER_MS = 800;
 /** Watch what is clicked. */
 export function watchClicks(): void {
   let labelled: unknown;
+  watcher = new MutationObserver(move);
+  hear(window, "scroll visibilitychange pagehide play change input", move);
   hear(window, "click auxclick", (event: MouseEvent) => {
     // What the page itself puts in a shadow is its business; the first element of the path is what was clicked.
-    const clicked = ((event as { composedPath?: () => EventTarget[] }).composedPath?.()[0] ?? event.target) as Element;
+    const clicked = ((event as { composedPath?: () => EventTarget[] }).composedPath?.()[0] || event.target) as Element;
     // A right click opens a menu; the middle button opens a link.
     if (!(clicked instanceof Element) || (event.button !== 0 && event.button !== 1) || isIgnored(clicked)) return;
     // A label passes its click on to what it labels.
@@ -29,13 +31,13 @@ export function watchClicks(): void {
       labelled = null;
       return;
     }
-    const element = clicked.closest(TARGETS) ?? clicked;
+    const element = clicked.closest(TARGETS) || clicked;
     labelled = element instanceof HTMLLabelElement && element.control !== clicked ? element.control : null;
     const [type, data] = describe(element);
     decorate(element.closest("a"));
     add(type, data);
     const tracked = clicked.closest("[data-track]");
-    if (tracked) add(nameOf(tracked.getAttribute("data-track") ?? ""), properties(tracked));
+    if (tracked) add(nameOf(tracked.getAttribute("data-track") || ""), properties(tracked));
     if (event.button === 0) expectAnswer(element, clicked, event);
   });
 }
@@ -54,7 +56,7 @@ function describe(element: Element): [string, Data] {
   if (text) data["text"] = text;
   const link = element.closest("a,area");
   // In an SVG it is under another name.
-  const href = link?.getAttribute("href") ?? link?.getAttribute("xlink:href");
+  const href = link?.getAttribute("href") || link?.getAttribute("xlink:href");
   if (!link || !href) return ["click", data];
   const url = new URL(href, document.baseURI);
   if (!/^https?:$/.test(url.protocol)) {
@@ -64,8 +66,8 @@ function describe(element: Element): [string, Data] {
   }
   data["href"] = url.href;
   const extension = DOWNLOADS.exec(url.pathname)?.[1];
-  if (extension ?? link.hasAttribute("download")) {
-    data["extension"] = (extension ?? /\.(\w{1,8})$/.exec(url.pathname)?.[1] ?? "").toLowerCase();
+  if (extension || link.hasAttribute("download")) {
+    data["extension"] = (extension || /\.(\w{1,8})$/.exec(url.pathname)?.[1] || "").toLowerCase();
     return ["file_download", data];
   }
   return [url.host === location.host ? "click" : "outbound_click", data];
@@ -80,37 +82,40 @@ function properties(element: Element): Data {
   return data;
 }
 
-let clicks: { at: number; x: number; y: number; data: Element }[] = [];
-let answered: (() => void) | null = null;
+let clicks: { at: number; x: number; y: number }[] = [];
+let expecting = false;
+let moved = false;
+let watcher: MutationObserver;
+
+function move(): void {
+  moved = true;
+}
 
 /** Look whether the page does anything after a click: where it does not, the click was dead, and many of them are rage. */
 function expectAnswer(element: Element, clicked: Element, { clientX: x, clientY: y }: MouseEvent): void {
   const at = performance.now();
   clicks = clicks.filter((click) => at - click.at < RAGE_MS && Math.abs(click.x - x) + Math.abs(click.y - y) < RAGE_PIXELS);
-  clicks.push({ at, x, y, data: element });
-  if (answered) return;
+  clicks.push({ at, x, y });
+  if (expecting) return;
+  expecting = true;
+  moved = false;
+  watcher.observe(document, { attributes: true, childList: true, characterData: true, subtree: true });
   const url = location.href;
   const focused = document.activeElement;
-  let moved = false;
-  const move = (): void => { moved = true; };
-  const watcher = new MutationObserver(move);
-  watcher.observe(document, { attributes: true, childList: true, characterData: true, subtree: true });
-  const events = ["scroll", "visibilitychange", "pagehide", "play", "change", "input"];
-  for (const name of events) addEventListener(name, move, { capture: true, passive: true });
-  answered = safely(() => {
-    answered = null;
+  setTimeout(safely(() => {
+    expecting = false;
     watcher.disconnect();
-    for (const name of events) removeEventListener(name, move, true);
-    const count = clicks.length;
-    const selection = getSelection();
-    if (moved || url !== location.href || focused !== document.activeElement || (selection && !selection.isCollapsed)) return;
-    const data: Data = describe(element)[1];
-    if (count >= RAGE_CLICKS) {
-      clicks = [];
-      add("rage_click", { ...data, count });
-    } else if (element.matches(PROMISES) && !leadsAway(element, clicked)) add("dead_click", data);
-  });
-  setTimeout(answered, ANSWER_MS);
+    if (moved || url !== location.href || focused !== document.activeElement || isSelected(clicked)) return;
+    const data = describe(element)[1];
+    if (clicks.length >= RAGE_CLICKS) add("rage_click", Object.assign(data, { count: clicks.length }));
+    else if (element.matches(PROMISES) && !leadsAway(element, clicked)) add("dead_click", data);
+  }), ANSWER_MS);
+}
+
+/** Whether a click selected text in what was clicked; many clicks on nothing may select what comes next. */
+function isSelected(clicked: Element): boolean {
+  const selection = getSelection();
+  return !!selection && !selection.isCollapsed && clicked.contains(selection.anchorNode) && !!clicked.textContent.trim();
 }
 
 /** A link that a browser follows elsewhere, into another window or to a program, answers where nobody here sees it. */

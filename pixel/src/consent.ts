@@ -1,5 +1,5 @@
 import { option } from "./options";
-import { allow, forget, load, peek, save } from "./storage";
+import { allow, forget, forgetIds, load, peek, save } from "./storage";
 
 /**
  * What the visitor agreed to: true or false, or null while nobody knows.
@@ -11,12 +11,13 @@ export function consent(): boolean | null {
   const said = (cookieless ? load : peekOrLoad)("consent");
   const decided: boolean | null = said ? said[0] === "g" : waits ? null : true;
   allow(!!decided && !cookieless);
+  if (!decided) forgetIds();
   return decided;
 }
 
 /** Who said so: the platform, or "api"; empty where nobody was asked. */
 export function consentSource(): string {
-  return (load("consent") ?? "").slice(8);
+  return (load("consent") || "").slice(8);
 }
 
 const cookieless = option("consent") === "cookieless";
@@ -45,5 +46,5 @@ export function decide(granted: boolean | null, source: string): boolean {
 }
 
 function peekOrLoad(key: string): string | null {
-  return load(key) ?? peek(key);
+  return load(key) || peek(key);
 }

@@ -13,14 +13,14 @@ export function arrive(): void {
   const url = new URL(location.href);
   const handed = url.searchParams.get(PARAMETER);
   if (!handed) return;
-  // Cut out of the text, so that nothing else in the address is written anew.
-  history.replaceState(history.state, "", location.href.replace(new RegExp(`([?&])${PARAMETER}=[^&#]*&?`), "$1").replace(/[?&](#|$)/, "$1"));
+  // Cut out of the text, at whose end it was put, so that nothing else in the address is written anew.
+  history.replaceState(history.state, "", location.href.replace(new RegExp(`[?&]${PARAMETER}=[^&#]*`), ""));
   const [visitor = "", session = "", made = ""] = handed.split(".");
   const at = parseInt(made, 36);
   const age = Date.now() - at;
   // Who was given the address by somebody else comes from no page of ours, or too late, or a second time.
   if (!isOurs(document.referrer) || !isId(visitor) || !isId(session) || !(Math.abs(age) < LONGEST_MS)) return;
-  if (at <= +(load("arrived") ?? 0) || !consent()) return;
+  if (at <= +(load("arrived") || 0) || !consent()) return;
   save("arrived", String(at));
   adopt(visitor, session, Date.now());
 }

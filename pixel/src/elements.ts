@@ -21,7 +21,7 @@ export function isPrivate(element: Element): boolean {
 export function textOf(element: Element): string {
   if (isPrivate(element) || element.querySelector(`${EDITABLE},${MASKED}`)) return "";
   // The label of a picture that is a button is its text too.
-  const text = element.textContent.trim() || (element.getAttribute("aria-label") ?? element.getAttribute("title") ?? "");
+  const text = element.textContent.trim() || (element.getAttribute("aria-label") || element.getAttribute("title") || "");
   return cut(text.replace(/\s+/g, " ").trim(), TEXT_CHARACTERS);
 }
 

@@ -1,7 +1,10 @@
-import { ENDPOINT } from "./options";
-import { add } from "./outbox";
-import { hear } from "./safely";
+/* An optional file of its own: the errors of the page's scripts, each once. */
+import { hear, safely } from "./safely";
 import { cut } from "./text";
+
+interface Page {
+  evothesis?: (command: "track", name: string, data: Record<string, unknown>) => void;
+}
 
 const MOST = 10;
 const MESSAGE_CHARACTERS = 300;
@@ -9,8 +12,8 @@ const MESSAGE_CHARACTERS = 300;
 const seen: Record<string, boolean> = {};
 let count = 0;
 
-/** Watch the errors of the page's scripts, each once. */
-export function watchErrors(): void {
+/** Watch for errors. */
+function watchErrors(): void {
   hear(window, "error", (event: ErrorEvent) => {
     // Without a message it is a file that did not load.
     if (event.message) report("error", event.message, event.filename, event.lineno, event.colno);
@@ -24,7 +27,15 @@ export function watchErrors(): void {
 function report(kind: string, message: string, source = "", line = 0, column = 0): void {
   const key = message + source + String(line);
   // Of a script from elsewhere a browser says nothing; the other is no error at all.
-  if (seen[key] || /^Script error|ResizeObserver loop/.test(message) || message.includes(ENDPOINT) || ++count > MOST) return;
+  if (seen[key] || /^Script error|ResizeObserver loop/.test(message) || ++count > MOST) return;
   seen[key] = true;
-  add("js_error", { kind, message: cut(message, MESSAGE_CHARACTERS), source: cut(source, MESSAGE_CHARACTERS), line, column }, Date.now(), true);
+  (window as unknown as Page).evothesis?.("track", "js_error", {
+    kind,
+    message: cut(message, MESSAGE_CHARACTERS),
+    source: cut(source, MESSAGE_CHARACTERS),
+    line,
+    column,
+  });
 }
+
+safely(watchErrors)();

@@ -25,12 +25,12 @@ export function watchForms(): void {
     if (!invalid) {
       // Each field says it by itself, all in one task.
       setTimeout(safely(() => {
-        if (invalid) add("form_invalid", { ...describe(invalid.form), invalid: invalid.names.slice(0, MOST_FIELDS) });
+        if (invalid) add("form_invalid", Object.assign(describe(invalid.form), { invalid: invalid.names.slice(0, MOST_FIELDS) }));
         invalid = null;
       }), 0);
       invalid = { form, names: [] };
     }
-    invalid.names.push(field.getAttribute("name") ?? "");
+    invalid.names.push(field.getAttribute("name") || "");
   });
   // A script that sends a form causes no event.
   // eslint-disable-next-line @typescript-eslint/unbound-method -- it is called with the form as `this`
@@ -66,8 +66,8 @@ function describe(form: Element): Data {
   if (action) data["action"] = new URL(action, document.baseURI).href;
   data["fields"] = Array.from(form.querySelectorAll(FIELDS))
     .map((field) => ({
-      field: field.getAttribute("name") ?? field.getAttribute("id") ?? "",
-      type: (field.getAttribute("type") ?? (field.tagName === "INPUT" ? "text" : field.tagName)).toLowerCase(),
+      field: field.getAttribute("name") || field.getAttribute("id") || "",
+      type: (field.getAttribute("type") || (field.tagName === "INPUT" ? "text" : field.tagName)).toLowerCase(),
     }))
     .filter(({ type }) => !CONTROLS.test(type))
     .slice(0, MOST_FIELDS);

@@ -44,14 +44,14 @@ const MOST_HELD = 100;
 const FIRST_RETRY_MS = 1000;
 const LONGEST_RETRY_MS = 60_000;
 /** An address with one event in it. */
-const MOST_ADDRESS = 7000;
+const MOST_ADDRESS = 3000;
 
 /** Each page keeps what it has under a key of its own, so that no two tabs write over each other. */
 const KEY = `queue.${identifier()}`;
 
 let waiting: Event[] = [];
 /** Events that the browser took at an exit; whether they arrived, nobody says. */
-let beaconed: Record<string, number> = {};
+let beaconed: Event[] = [];
 let timer = 0;
 let sending = false;
 let retryMs = 0;
@@ -83,7 +83,10 @@ export function resume(): void {
   for (const key of keys()) {
     if (key.slice(0, 6) !== "queue." || key === KEY) continue;
     // Should the page that it belongs to still live, both send it, and it counts once by its id.
-    waiting = read(key).concat(waiting);
+    const left = read(key);
+    waiting = left.concat(waiting);
+    // The browser took most of them at the last exit; what is new has the next exit's budget to itself.
+    beaconed = beaconed.concat(left);
     remove(key);
   }
   if (waiting.length) schedule(GATHER_MS);
@@ -95,12 +98,12 @@ export function flushAtExit(): void {
   keep();
   // In the same breath as a write to the storage Firefox loses it; in the next event, which follows at once, it does not.
   if (document.visibilityState === "visible") return;
-  let rest = waiting.filter((event) => !beaconed[event.event_id]);
+  let rest = waiting.filter((event) => !beaconed.includes(event));
   let most = MOST_EVENTS;
   while (rest.length && most) {
     const batch = take(rest, most);
-    if (leave(body(batch))) {
-      for (const event of batch) beaconed[event.event_id] = 1;
+    if (beacon(body(batch))) {
+      beaconed = beaconed.concat(batch);
       rest = rest.slice(batch.length);
     } else {
       // The browser's budget is used up for so much; half of it may fit, and what does not is kept.
@@ -111,7 +114,7 @@ export function flushAtExit(): void {
 
 /** The page is back: send once more what an exit sent, for a beacon has no answer. What arrived counts once. */
 export function comeBack(): void {
-  beaconed = {};
+  beaconed = [];
   if (waiting.length) schedule(GATHER_MS);
 }
 
@@ -145,23 +148,17 @@ function send(): void {
   keep();
   sending = true;
   const batch = take(waiting, MOST_EVENTS);
-  post(batch, (after, tooLarge) => {
+  post(batch, (after) => {
     sending = false;
     retryMs = after;
-    if (tooLarge && batch.length > 1) halve = Math.max(1, batch.length >> 1);
-    else if (!after) {
-      halve = MOST_EVENTS;
-      // By id, for more may have come meanwhile.
-      const done: Record<string, number> = {};
-      for (const event of batch) done[event.event_id] = 1;
-      waiting = waiting.filter((event) => !done[event.event_id]);
+    if (!after) {
+      // More may have come meanwhile.
+      waiting = waiting.filter((event) => !batch.includes(event));
       keep();
     }
     if (waiting.length) schedule(retryMs || GATHER_MS);
   });
 }
-
-let halve = MOST_EVENTS;
 
 /** Two tabs that were opened at once have each begun a session; what is kept by now is the one that holds. */
 function settle(): void {
@@ -173,7 +170,7 @@ function settle(): void {
 }
 
 /** Hand a batch to the collector, and say after how many ms it has to be sent again; 0 when it has not. */
-function post(batch: Event[], done: (retryMs: number, tooLarge?: boolean) => void): void {
+function post(batch: Event[], done: (retryMs: number) => void): void {
   const next = Math.min(LONGEST_RETRY_MS, retryMs * 2 || FIRST_RETRY_MS) * (0.5 + Math.random() / 2);
   const text = body(batch);
   try {
@@ -189,28 +186,17 @@ function post(batch: Event[], done: (retryMs: number, tooLarge?: boolean) => voi
         // An answer that nobody reads holds on to the budget.
         answer.text().catch(() => undefined);
         const later = answer.status === 429 || answer.status === 408 || answer.status >= 500;
-        done(later ? +(answer.headers.get("Retry-After") ?? 0) * 1000 || next : 0, answer.status === 413);
+        done(later ? +(answer.headers.get("Retry-After") || 0) * 1000 || next : 0);
       },
       () => { done(next); },
     );
   } catch {
-    if (beacon(text)) done(0);
-    else image(batch, done, next);
+    if (!beacon(text)) batch.forEach(image);
+    done(0);
   }
 }
 
-/** An exit's last word: a beacon, or what comes closest to one. */
-function leave(text: string): boolean {
-  if (beacon(text)) return true;
-  try {
-    if (bytes(text) > MOST_ALIVE) return false;
-    fetch(ENDPOINT, { method: "POST", body: text, keepalive: true, credentials: "omit" }).catch(() => undefined);
-    return true;
-  } catch {
-    return false;
-  }
-}
-
+/** Whether the browser took a beacon, which it sends when it pleases and tells nobody of. */
 function beacon(text: string): boolean {
   try {
     return navigator.sendBeacon(ENDPOINT, text);
@@ -219,24 +205,10 @@ function beacon(text: string): boolean {
   }
 }
 
-/** The oldest way: an image whose address says it, one event each. */
-function image(batch: Event[], done: (retryMs: number) => void, next: number): void {
-  let left = batch.length;
-  let failed = 0;
-  for (const event of batch) {
-    const element = new Image();
-    const ended = (): void => {
-      if (!--left) done(failed);
-    };
-    element.onload = ended;
-    element.onerror = () => {
-      failed = next;
-      ended();
-    };
-    const whole = encodeURIComponent(body([event]));
-    const fits = whole.length < MOST_ADDRESS;
-    element.src = collector("/pixel.gif") + "?d=" + (fits ? whole : encodeURIComponent(body([{ ...event, referrer: "", data: {} }])));
-  }
+/** The oldest way: an image whose address says it, one event each; that it has gone is all that is known. */
+function image(event: Event): void {
+  const whole = body([event]);
+  new Image().src = collector("/pixel.gif?d=") + encodeURIComponent(whole.length < MOST_ADDRESS ? whole : body([Object.assign(event, { referrer: "", data: {} })]));
 }
 
 function body(events: Event[]): string {
@@ -275,9 +247,9 @@ function read(key: string): Event[] {
   try {
     const oldest = new Date(Date.now() - LONGEST_WAIT_MS).toISOString();
     const visitor = visitorId();
-    return (JSON.parse(peek(key) ?? load(key) ?? "[]") as Event[])
+    return (JSON.parse(peek(key) || load(key) || "[]") as Event[])
       .filter((event) => event.timestamp > oldest)
-      .map((event) => ({ ...event, visitor_id: event.visitor_id ?? visitor }));
+      .map((event) => Object.assign({ visitor_id: visitor }, event));
   } catch {
     return [];
   }
@@ -287,7 +259,7 @@ function read(key: string): Event[] {
 function take(events: Event[], most: number): Event[] {
   let size = 500; // the envelope
   const batch: Event[] = [];
-  for (const event of events.slice(0, Math.min(most, halve))) {
+  for (const event of events.slice(0, most)) {
     size += bytes(json(event)) + 1;
     if (batch.length && size > MOST_BYTES) break;
     batch.push(event);

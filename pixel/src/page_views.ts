@@ -19,7 +19,7 @@ let left = true;
 
 /** Watch the pages that the visitor sees, from the one that is open: `onEnter` for each, before its page view. */
 export function watchPageViews(): void {
-  page.tab = takeTab() ?? identifier();
+  page.tab = takeTab() || identifier();
   enter(document.referrer, "");
   for (const name of ["pushState", "replaceState"] as const) wrap(name);
   hear(window, "popstate hashchange", () => { route(); });
@@ -71,7 +71,7 @@ function enter(referrer: string, how: string, data: Data = {}): void {
   beginScroll();
   const { utm, clickIds, touch } = arrival(page.url, referrer);
   const current = session(Date.now(), touch);
-  const view: Data = { channel: touch["channel"], ...data };
+  const view = Object.assign({ channel: touch["channel"] }, data) as Data;
   if (touch["source"]) view["source"] = touch["source"];
   if (Object.keys(utm).length) view["utm"] = utm;
   if (Object.keys(clickIds).length) view["click_ids"] = clickIds;

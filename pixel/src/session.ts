@@ -41,7 +41,7 @@ export function isId(text: string): boolean {
 /** The session as it is kept, however long ago it was seen. */
 export function kept(): Session | null {
   try {
-    const session = JSON.parse(decodeURIComponent(load("session") ?? "")) as Session;
+    const session = JSON.parse(decodeURIComponent(load("session") || "")) as Session;
     return isId(session.id) ? session : null;
   } catch {
     return null;
@@ -56,7 +56,7 @@ export function kept(): Session | null {
 export function session(now: number, touch?: Touch, idle?: boolean): Session {
   let current = kept();
   if (current && idle) return current;
-  const campaign = touch?.["campaign"] ?? touch?.["click_id"];
+  const campaign = touch?.["campaign"] || touch?.["click_id"];
   const changed =
     option("campaign-session") === "true" && campaign && current?.latest && JSON.stringify(touch) !== JSON.stringify(current.latest);
   // A clock that was set back makes these negative; the session goes on.
@@ -65,9 +65,9 @@ export function session(now: number, touch?: Touch, idle?: boolean): Session {
   }
   current.last = now;
   if (touch) {
-    current.first = current.first ?? touch;
+    current.first = current.first || touch;
     // Whoever comes back from a payment provider was not sent by it.
-    if (!current.latest || !/^(direct|internal|referral)$/.test(touch["channel"] ?? "")) current.latest = touch;
+    if (!current.latest || !/^(direct|internal|referral)$/.test(touch["channel"] || "")) current.latest = touch;
   }
   keep(current);
   visitorId();

@@ -27,13 +27,13 @@ export function allow(may: boolean): void {
 
 /** What is kept under a key, or null. */
 export function load(key: string): string | null {
-  return memory.get(key) ?? (allowed ? peek(key) : null);
+  return memory.get(key) || (allowed ? peek(key) : null);
 }
 
 /** What is kept on the device under a key, whether it may be or not. */
 export function peek(key: string): string | null {
   try {
-    if (isCookie(key)) return new RegExp(`(?:^|; )${name(key)}=([^;]*)`).exec(document.cookie)?.[1] ?? null;
+    if (isCookie(key)) return new RegExp(`(?:^|; )${name(key)}=([^;]*)`).exec(document.cookie)?.[1] || null;
     return window.localStorage.getItem(PREFIX + key);
   } catch {
     return null;
@@ -77,6 +77,11 @@ export function keys(): string[] {
   } catch {
     return [];
   }
+}
+
+/** Forget the ids that another tab kept in the moment in which it was told not to. */
+export function forgetIds(): void {
+  for (const key of SHARED) if (peek(key)) remove(key);
 }
 
 /** Forget everything that the pixel ever kept. */

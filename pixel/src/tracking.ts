@@ -2,9 +2,8 @@ import { nameOf, watchClicks } from "./clicks";
 import { consent, decide } from "./consent";
 import { arrive } from "./domains";
 import { watchEngagement } from "./engagement";
-import { watchErrors } from "./errors";
 import { watchForms } from "./forms";
-import { option, words } from "./options";
+import { words } from "./options";
 import { add, type Data, drop, resume, retry } from "./outbox";
 import { viewPage, watchPageViews } from "./page_views";
 import { hear, safely } from "./safely";
@@ -32,9 +31,10 @@ let early: Call[] | null = [];
 let watching = false;
 
 const COMMANDS: Record<string, (...rest: never[]) => void> = {
-  track: (name: string, data?: Data) => { add(nameOf(name), data ?? {}); },
-  page: (data?: Data) => { viewPage(data ?? {}); },
-  consent: ({ analytics, source }: Consent) => { tell(analytics === null ? null : analytics === true, source ?? "api"); },
+  // What the browser measured or stumbled over is nothing that the visitor did.
+  track: (name: string, data?: Data) => { add(nameOf(name), data || {}, Date.now(), /^(web_vitals|js_error)$/.test(name)); },
+  page: (data?: Data) => { viewPage(data || {}); },
+  consent: ({ analytics, source }: Consent) => { tell(analytics === null ? null : analytics === true, source || "api"); },
 };
 
 /** Watch this page, unless the visitor objects or it is being watched already. */
@@ -52,9 +52,9 @@ function start(): void {
     early = null;
     return;
   }
-  for (const call of before?.q ?? []) early?.push(Array.from(call) as Call);
+  for (const call of before?.q || []) early?.push(Array.from(call) as Call);
   // A decision that waits in the queue comes before everything else.
-  for (const call of early ?? []) if (call[0] === "consent") run(call);
+  for (const call of early || []) if (call[0] === "consent") run(call);
   seen(watch);
 }
 
@@ -84,9 +84,8 @@ function watch(): void {
   })) {
     if (!words("exclude").includes(name)) begin();
   }
-  if (option("errors") === "true") watchErrors();
   hear(window, "online", retry);
-  const calls = early ?? [];
+  const calls = early || [];
   early = null;
   for (const call of calls) if (call[0] !== "consent") run(call);
 }

@@ -1,24 +1,12 @@
 /** A UUIDv7 (RFC 9562, 5.7): it begins with the time, so that ids made one after another lie side by side. */
 export function uuid(now: number): string {
-  const bytes = random(16);
-  for (let index = 0; index < 6; index++) {
-    bytes[index] = Math.floor(now / 2 ** (8 * (5 - index))) % 256;
-  }
-  bytes[6] = ((bytes[6] ?? 0) & 0x0f) | 0x70;
-  bytes[8] = ((bytes[8] ?? 0) & 0x3f) | 0x80;
-  const text = hex(bytes);
-  return [text.slice(0, 8), text.slice(8, 12), text.slice(12, 16), text.slice(16, 20), text.slice(20)].join("-");
+  const time = `0${now.toString(16)}`.slice(-12);
+  const random = identifier();
+  const variant = (8 + (parseInt(random.slice(-1), 16) % 4)).toString(16);
+  return [time.slice(0, 8), time.slice(8), `7${random.slice(20, 23)}`, variant + random.slice(23, 26), random.slice(0, 12)].join("-");
 }
 
 /** 128 random bits: an id that says nothing about whom it is given to. */
 export function identifier(): string {
-  return hex(random(16));
-}
-
-function random(length: number): Uint8Array {
-  return crypto.getRandomValues(new Uint8Array(length));
-}
-
-function hex(bytes: Uint8Array): string {
-  return Array.from(bytes, (byte) => (byte + 256).toString(16).slice(1)).join("");
+  return Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => (byte + 256).toString(16).slice(1)).join("");
 }
