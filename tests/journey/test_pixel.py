@@ -1,4 +1,4 @@
-"""The pixel in real browsers: each scenario of `pixel/test/browser` against the running platform."""
+"""The pixel in real browsers: each scenario of `pixel/test/browser` and `exit` against the running platform."""
 
 import os
 import shutil
@@ -12,13 +12,14 @@ PROGRAMS = {"chrome": "chromium", "firefox": "firefox-esr"}
 
 
 @pytest.fixture(scope="module")
-def runs(platform):
-    """What each engine's run printed and how it ended; they run side by side, for most of the time they wait."""
-    running = {}
-    for engine, program in PROGRAMS.items():
+def start(platform):
+    """Start the scenarios of a kind in one engine."""
+
+    def start(kind, engine):
+        program = PROGRAMS[engine]
         assert shutil.which(program), f"install {program}; the pixel has to work in it"
-        running[engine] = subprocess.Popen(
-            ["node", "test.mjs", "browser"],
+        return subprocess.Popen(
+            ["node", "test.mjs", kind],
             cwd=PIXEL,
             env={
                 **os.environ,
@@ -30,13 +31,33 @@ def runs(platform):
             stderr=subprocess.STDOUT,
             text=True,
         )
-    return {engine: (process.communicate()[0], process.returncode) for engine, process in running.items()}
+
+    return start
 
 
-@pytest.mark.parametrize("engine", PROGRAMS)
-def test_every_scenario_holds(runs, engine):
-    printed, status = runs[engine]
+@pytest.fixture(scope="module")
+def runs(start):
+    """Both engines side by side, for most of the time they wait."""
+    running = {engine: start("browser", engine) for engine in PROGRAMS}
+    return {engine: ended(process) for engine, process in running.items()}
+
+
+def ended(process):
+    return process.communicate()[0], process.returncode
+
+
+def holds(printed, status):
     assert status == 0, printed[printed.find("failing tests") :][:8000]
     # None of them was left out.
     assert " skipped 0\n" in printed
     assert " fail 0\n" in printed
+
+
+@pytest.mark.parametrize("engine", PROGRAMS)
+def test_every_scenario_holds(runs, engine):
+    holds(*runs[engine])
+
+
+@pytest.mark.parametrize("engine", PROGRAMS)
+def test_what_is_done_right_before_the_end_is_not_lost(runs, start, engine):
+    holds(*ended(start("exit", engine)))

@@ -131,19 +131,6 @@ for (const [name, stub] of Object.entries({
   });
 }
 
-scenario("of a hundred clicks right before the tab is closed nearly all arrive by themselves, and all with the next visit", async (site) => {
-  site.serve("/", `${site.script()}<button>x</button>`);
-  for (let i = 0; i < 100; i++) {
-    const page = await site.open();
-    await page.evaluate("document.querySelector('button').click()");
-    await page.close();
-  }
-  await site.events(95, "click");
-  const next = await site.open();
-  await site.events(100, "click");
-  assert.equal((await site.settled(next)).filter(({ event_type }) => event_type === "click").length, 100);
-});
-
 scenario("a script's own clock that is set back makes no time negative", async (site) => {
   site.serve("/", `<script>const real = Date.now; let back = 0; Date.now = () => real() - back; window.setBack = (ms) => { back = ms }</script>${site.script()}`);
   const page = await site.open();
