@@ -3,10 +3,10 @@ import { isIgnored, selectorOf, textOf } from "./elements";
 import { add, type Data } from "./outbox";
 import { hear, safely } from "./safely";
 
-/** What can be meant by a click; inside it a click means the same. */
-const TARGETS = "a,area,button,input,select,textarea,label,summary,[role=button],[role=link],[role=tab],[role=menuitem],[onclick],[data-track]";
 /** What promises to do something when it is clicked. */
 const PROMISES = "a,button,summary,[role=button],[role=link],[role=tab],[role=menuitem],[onclick]";
+/** What can be meant by a click; inside it a click means the same. */
+const TARGETS = `${PROMISES},area,input,select,textarea,label,[data-track]`;
 const DOWNLOADS =
   /\.(pdf|xlsx?|docx?|pptx?|od[tspg]|txt|rtf|csv|zip|rar|7z|t?gz|tar|dmg|pkg|exe|msi|apk|deb|rpm|iso|mp[34]|m4[av]|wav|avi|mov|mkv|webm|epub|ics|jsonl?|parquet|xml)$/i;
 

@@ -17,7 +17,7 @@ let emit: (() => void) | null = null;
 let identity = "";
 let left = true;
 
-/** Watch the pages that the visitor sees, from the one that is open: `onEnter` for each, before its page view. */
+/** Watch the pages that the visitor sees, from the one that is open. */
 export function watchPageViews(): void {
   page.tab = takeTab() || identifier();
   enter(document.referrer, "");

@@ -1,6 +1,6 @@
 /* On a machine that does nothing else: what an engine still sends for a tab that is gone, it sends when it has the time. */
 import assert from "node:assert/strict";
-import { scenario } from "../browser/harness";
+import { ENGINE, scenario } from "../browser/harness";
 
 scenario("of a hundred clicks right before the tab is closed nearly all arrive by themselves, and all with the next visit", async (site) => {
   site.serve("/", `${site.script()}<button>x</button>`);
@@ -9,8 +9,8 @@ scenario("of a hundred clicks right before the tab is closed nearly all arrive b
     await page.evaluate("document.querySelector('button').click()");
     await page.close();
   }
-  // On a quiet machine 95 and more; Firefox drops some when it has no time, and the next visit brings them.
-  await site.events(80, "click");
+  // Firefox drops some when it has no time, 11 in the worst run seen; the next visit brings them.
+  await site.events(ENGINE === "chrome" ? 95 : 80, "click");
   const next = await site.open();
   await site.events(100, "click");
   assert.equal((await site.settled(next)).filter(({ event_type }) => event_type === "click").length, 100);
