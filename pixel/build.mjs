@@ -16,14 +16,26 @@ for (const [name, source] of Object.entries(FILES)) {
     format: "iife",
     target: "es2015",
     legalComments: "none",
+    charset: "utf8",
+    // A module is strict by itself, and says so in no bundle.
+    tsconfigRaw: {},
     plugins: [rules],
     outfile: file,
     logLevel: "warning",
   });
-  // What esbuild leaves on the table: a fortieth.
+  // What esbuild leaves on the table: a fortieth. `sequences` saves characters, but none once they are compressed.
   const { code } = await minify(readFileSync(file, "utf8"), {
     ecma: 2015,
-    compress: { passes: 3, unsafe_arrows: true, pure_getters: true },
+    toplevel: true,
+    compress: {
+      passes: 5,
+      keep_fargs: false,
+      pure_getters: true,
+      sequences: false,
+      unsafe: true,
+      unsafe_arrows: true,
+      unsafe_methods: true,
+    },
     format: { comments: false },
   });
   writeFileSync(file, code ?? "");

@@ -12,6 +12,7 @@ export default tseslint.config(
   {
     files: ["src/**/*.ts"],
     rules: {
+      "@typescript-eslint/restrict-template-expressions": ["error", { allowNumber: true }],
       "no-restricted-globals": [
         "error",
         { name: "localStorage", message: "Storage can be blocked; go through storage.ts." },

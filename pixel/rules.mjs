@@ -1,5 +1,6 @@
 // The server's table of what must not be stored, as the pixel needs it: the module "rules" of src/redact.ts.
 import { readFileSync } from "node:fs";
+import toRegexRange from "to-regex-range";
 
 const TABLE = new URL("../functions/collect/rules.json", import.meta.url);
 
@@ -12,20 +13,27 @@ export const rules = {
   },
 };
 
-/** Names are compared in one spelling: their words between underscores. */
+/** Each expression is written out, since one that is put together at run time weighs more. */
 function written() {
   const table = JSON.parse(readFileSync(TABLE, "utf8"));
-  const spelled = (words) => words.map((word) => word.replace(/ /g, "_")).join("|");
-  const values = {
-    SENSITIVE: `_(?:${spelled([...table.sensitive_words, ...table.sensitive_pairs])})_|_(?:${spelled(table.sensitive_last_words)})_$`,
-    WHOLE: `^(${spelled(table.sensitive_keys)})$`,
-    HARMLESS: `^_(${spelled(table.harmless_first_words)})_|_(${spelled(table.harmless_last_words)})_$`,
-    ASSETS: `^(${spelled(table.asset_endings)})$`,
-    SECRETS: table.secrets,
-  };
-  const issuers = table.card_issuers.map(({ from, to, lengths }) => [from, to, ...lengths]);
+  // A word and its plural are one.
+  const spelled = (...words) => words.flat().join("|").replace(/ /g, "_").replace(/\b(\w+)\|\1(\w)\b/g, "$1$2?");
+  const harmless = `_(?:${spelled(table.harmless_first_words)})_|.*_(?:${spelled(table.harmless_last_words)})_$`;
+  const sensitive = `_(?:${spelled(table.sensitive_words, table.sensitive_pairs)})_|_(?:${spelled(table.sensitive_last_words)})_$`;
   return [
-    ...Object.entries(values).map(([name, value]) => `export const ${name} = ${JSON.stringify(value)};`),
-    `export const ISSUERS = ${JSON.stringify(issuers)};`,
+    `export const SENSITIVE = /^_(?:${spelled(table.sensitive_keys)})_$|^(?!${harmless}).*(?:${sensitive})/;`,
+    `export const ADDRESS_ENDING = /\\.(?!(?:${spelled(table.asset_endings)})$)(?:[a-z]{2,63}|xn--[a-z0-9-]{2,59})$/i;`,
+    `export const CARD = /${issued(table.card_issuers)}/;`,
+    `export const SECRETS = ${JSON.stringify(table.secrets)};`,
   ].join("\n");
+}
+
+/** The numbers that an issuer gives out, by their first digits and their lengths. */
+function issued(issuers) {
+  const byRest = {};
+  for (const { from, to, lengths: [least, most] } of issuers) {
+    const rest = `.{${least - from.length},${most - from.length}}`.replace(/(\d+),\1\}/, "$1}");
+    (byRest[rest] ??= []).push(toRegexRange(+from, +to, { capture: false }).replace(/^\(\?:(.*)\)$/, "$1"));
+  }
+  return `^(?:${Object.entries(byRest).map(([rest, starts]) => starts.join("|").replace(/.*\|.*/, "(?:$&)") + rest).join("|")})$`;
 }

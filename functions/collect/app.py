@@ -51,11 +51,12 @@ def collect() -> Response:
     return answer(reply.body, reply.status, _headers(reply))
 
 
+@api.route("/collect", "GET", public=True, content_types=())
 @api.route("/pixel.gif", "GET", public=True, content_types=())
 def pixel() -> Response:
     """Store what an image's address says, where a browser can do no better.
 
-    `d` is a beacon; without it the image stands in a page for those who run no scripts, and the page is its referrer.
+    Under the endpoint's own path, so that a site that gives it another name has to name it once. `d` is a beacon; without it the image stands in a page for those who run no scripts, and the page is its referrer.
     An image cannot read an answer, so it is one whatever became of the beacon, unless sending it again would help.
     """
     request = api.request

@@ -10,6 +10,7 @@ from uuid import UUID
 import orjson
 
 from collect import hosts, moments
+from collect.attribution import attribute
 from collect.beacons import Beacon, Document, Unreadable
 from collect.cleaning import Cleaner, Problem, cut
 from storage.events import Event
@@ -102,9 +103,12 @@ class Reader:
     def _event(self, index: int, raw: dict[str, Any]) -> Event:
         url = _text(raw, "url")
         site_id, path = hosts.locate(url) if url else (None, None)
+        event_type = raw["event_type"]
+        if event_type == "page_view":
+            attribute(raw, site_id)
         return Event(
             _event_id(raw.get("event_id")) or self._beacon.id_of(index),
-            raw["event_type"],
+            event_type,
             raw.get("session_id"),
             raw.get("visitor_id"),
             _named_site(raw) or site_id or self._senders_site(),

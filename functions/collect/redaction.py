@@ -90,10 +90,9 @@ _USERINFO = re.compile(r"(://)[^/?#\s@]{1,256}@")
 @lru_cache(maxsize=20_000)
 def is_sensitive(key: str) -> bool:
     """Whether a field, or a parameter of a URL, holds a secret by its name."""
-    whole = key.lower()
-    if whole in KEYS:
-        return True
     words = [word.lower() for word in _SPLIT.split(_CAMEL.sub(" ", key)) if word]
+    if len(words) == 1 and words[0] in KEYS:
+        return True
     if not words or words[-1] in HARMLESS_LAST_WORDS or words[0] in HARMLESS_FIRST_WORDS:
         return False
     if any(word in WORDS for word in words) or words[-1] in LAST_WORDS:

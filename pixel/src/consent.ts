@@ -1,6 +1,9 @@
 import { option } from "./options";
 import { allow, forget, forgetIds, load, peek, save } from "./storage";
 
+const cookieless = option("consent") === "cookieless";
+let waits = option("consent") === "opt-in";
+
 /**
  * What the visitor agreed to: true or false, or null while nobody knows.
  *
@@ -8,8 +11,8 @@ import { allow, forget, forgetIds, load, peek, save } from "./storage";
  * anew each time, so that what is withdrawn in one tab holds in all.
  */
 export function consent(): boolean | null {
-  const said = (cookieless ? load : peekOrLoad)("consent");
-  const decided: boolean | null = said ? said[0] === "g" : waits ? null : true;
+  const said = load("consent") || (!cookieless && peek("consent"));
+  const decided = said ? said[0] === "g" : waits ? null : true;
   allow(!!decided && !cookieless);
   if (!decided) forgetIds();
   return decided;
@@ -20,31 +23,16 @@ export function consentSource(): string {
   return (load("consent") || "").slice(8);
 }
 
-const cookieless = option("consent") === "cookieless";
-let waits = option("consent") === "opt-in";
-
 /** Take note of a decision; no erases what was kept. Null: somebody is going to ask. Whether anything changed. */
 export function decide(granted: boolean | null, source: string): boolean {
   const before = consent();
-  if (granted === null) {
-    waits = true;
-    consent();
-    return false;
-  }
-  if (granted === before && (!granted || consentSource() === source)) return false;
-  if (granted) {
-    allow(!cookieless);
-    save("consent", `granted ${source}`);
-  } else {
-    forget();
+  const news = granted !== null && (granted !== before || (granted && consentSource() !== source));
+  if (news) {
+    if (!granted) forget();
     // An objection is remembered where silence would mean yes; the word alone, with nobody's id.
-    allow(!waits && !cookieless);
-    save("consent", "denied");
-  }
+    allow((granted || !waits) && !cookieless);
+    save("consent", granted ? `granted ${source}` : "denied");
+  } else if (granted === null) waits = true;
   consent();
-  return true;
-}
-
-function peekOrLoad(key: string): string | null {
-  return load(key) || peek(key);
+  return news;
 }

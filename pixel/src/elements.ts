@@ -1,27 +1,34 @@
 import { cut } from "./text";
 
-/** What a visitor may have typed into is never read. */
-const EDITABLE = "input,select,textarea,[contenteditable]:not([contenteditable=false])";
-const IGNORED = "[data-evothesis-ignore]";
-const MASKED = "[data-evothesis-mask]";
+/** What a visitor may have typed into, or the page says is nobody's business, is never read. */
+const PRIVATE = "input,select,textarea,[contenteditable]:not([contenteditable=false]),[data-evothesis-mask]";
 const TEXT_CHARACTERS = 100;
 const LEVELS = 5;
 
+/** An attribute, if it says anything. A property of a form may be hidden by one of its fields. */
+export function attribute(element: Element, name: string): string | undefined {
+  return element.getAttribute(name) || undefined;
+}
+
 /** Whether the page keeps an element to itself. */
 export function isIgnored(element: Element): boolean {
-  return !!element.closest(IGNORED);
+  return !!element.closest("[data-evothesis-ignore]");
 }
 
 /** Whether what stands in an element, or was typed into it, is not to be read. */
 export function isPrivate(element: Element): boolean {
-  return !!element.closest(`${EDITABLE},${MASKED}`);
+  return !!element.closest(PRIVATE);
 }
 
 /** The beginning of the text in an element; nothing that a visitor typed. */
-export function textOf(element: Element): string {
-  if (isPrivate(element) || element.querySelector(`${EDITABLE},${MASKED}`)) return "";
+export function textOf(element: Element): string | undefined {
+  if (isPrivate(element) || element.querySelector(PRIVATE)) return;
   // The label of a picture that is a button is its text too.
-  const text = element.textContent.trim() || (element.getAttribute("aria-label") || element.getAttribute("title") || "");
+  return excerpt(element.textContent.trim() || attribute(element, "aria-label") || attribute(element, "title") || "") || undefined;
+}
+
+/** The beginning of a text, on one line. */
+export function excerpt(text: string): string {
   return cut(text.replace(/\s+/g, " ").trim(), TEXT_CHARACTERS);
 }
 
@@ -29,18 +36,16 @@ export function textOf(element: Element): string {
 export function selectorOf(element: Element): string {
   const path: string[] = [];
   for (let at: Element | null = element; at && path.length < LEVELS && at !== document.documentElement; at = at.parentElement) {
-    const tag = at.tagName.toLowerCase();
-    const id = at.getAttribute("id");
+    const id = attribute(at, "id");
     // An id with a number in it was probably made for this one time.
-    if (id && /^[A-Za-z][\w-]*$/.test(id) && !/\d{2}/.test(id)) {
+    if (id && /^[a-z][\w-]*$/i.test(id) && !/\d\d/.test(id)) {
       path.unshift(`#${id}`);
       break;
     }
+    const tag = at.localName;
     let place = 1;
-    for (let other = at.previousElementSibling; other; other = other.previousElementSibling) {
-      if (other.tagName === at.tagName) place++;
-    }
-    path.unshift(place > 1 ? `${tag}:nth-of-type(${String(place)})` : tag);
+    for (let other = at.previousElementSibling; other; other = other.previousElementSibling) if (other.localName === tag) place++;
+    path.unshift(place > 1 ? `${tag}:nth-of-type(${place})` : tag);
   }
   return path.join(">");
 }

@@ -3,7 +3,7 @@ import { hear, safely } from "./safely";
 import { cut } from "./text";
 
 interface Page {
-  evothesis?: (command: "track", name: string, data: Record<string, unknown>) => void;
+  evothesis?: (command: "track", name: string, data: Record<string, unknown>, idle: boolean) => void;
 }
 
 const MOST = 10;
@@ -14,11 +14,11 @@ let count = 0;
 
 /** Watch for errors. */
 function watchErrors(): void {
-  hear(window, "error", (event: ErrorEvent) => {
+  hear("error", (event: ErrorEvent) => {
     // Without a message it is a file that did not load.
     if (event.message) report("error", event.message, event.filename, event.lineno, event.colno);
   });
-  hear(window, "unhandledrejection", (event: PromiseRejectionEvent) => {
+  hear("unhandledrejection", (event: PromiseRejectionEvent) => {
     const reason: unknown = event.reason;
     report("rejection", reason instanceof Error ? `${reason.name}: ${reason.message}` : String(reason));
   });
@@ -35,7 +35,8 @@ function report(kind: string, message: string, source = "", line = 0, column = 0
     source: cut(source, MESSAGE_CHARACTERS),
     line,
     column,
-  });
+    // What somebody stumbled over is nothing that he did.
+  }, true);
 }
 
 safely(watchErrors)();

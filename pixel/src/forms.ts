@@ -1,36 +1,34 @@
-import { isIgnored, selectorOf } from "./elements";
+import { attribute, isIgnored, selectorOf } from "./elements";
 import { add, type Data } from "./outbox";
-import { hear, safely } from "./safely";
+import { hear, later, safely } from "./safely";
 
-const FIELDS = "input,select,textarea";
 const MOST_FIELDS = 30;
-const CONTROLS = /^(submit|button|reset|image|hidden)$/;
 
 /** When a form was first touched. */
 const begun = new WeakMap<Element, number>();
-let invalid: { form: Element; names: string[] } | null = null;
-let submitted: { form: Element; at: number } | null = null;
+let invalid: string[] | null = null;
+let submitted: Element;
+let submittedAt = 0;
 
 /** Watch the forms: that and how one is sent, never what is in it. */
 export function watchForms(): void {
-  hear(document, "focusin input", (event: Event) => {
-    const form = event.target instanceof Element && event.target.closest("form");
+  hear("focusin input", ({ target }: Event) => {
+    const form = formOf(target);
     if (form && !begun.has(form)) begun.set(form, performance.now());
   });
-  hear(document, "submit", (event: Event) => { submit(event.target); });
-  hear(document, "invalid", (event: Event) => {
-    const field = event.target;
-    const form = field instanceof Element && field.closest("form");
+  hear("submit", ({ target }: Event) => { submit(target as Element); });
+  hear("invalid", ({ target }: Event) => {
+    const form = formOf(target);
     if (!form || isIgnored(form)) return;
     if (!invalid) {
+      const names: string[] = (invalid = []);
       // Each field says it by itself, all in one task.
-      setTimeout(safely(() => {
-        if (invalid) add("form_invalid", Object.assign(describe(invalid.form), { invalid: invalid.names.slice(0, MOST_FIELDS) }));
+      later(() => {
         invalid = null;
-      }), 0);
-      invalid = { form, names: [] };
+        add("form_invalid", Object.assign(describe(form), { invalid: names.slice(0, MOST_FIELDS) }));
+      }, 0);
     }
-    invalid.names.push(field.getAttribute("name") || "");
+    invalid.push(attribute(target as Element, "name") || "");
   });
   // A script that sends a form causes no event.
   // eslint-disable-next-line @typescript-eslint/unbound-method -- it is called with the form as `this`
@@ -42,34 +40,32 @@ export function watchForms(): void {
   };
 }
 
-function submit(form: unknown): void {
-  if (!(form instanceof Element) || isIgnored(form)) return;
+function formOf(target: unknown): Element | null {
+  return target instanceof Element ? target.closest("form") : null;
+}
+
+function submit(form: Element): void {
   const now = performance.now();
   // A page that hears of a submission and sends the form itself has sent it once.
-  if (submitted?.form === form && now - submitted.at < 1000) return;
-  submitted = { form, at: now };
-  const data = describe(form);
+  if (isIgnored(form) || (submitted === form && now - submittedAt < 1000)) return;
+  submitted = form;
+  submittedAt = now;
   const since = begun.get(form);
-  if (since !== undefined) data["time_ms"] = Math.round(now - since);
   begun.delete(form);
-  add("form_submit", data);
+  add("form_submit", Object.assign(describe(form), { time_ms: since && Math.round(now - since) }));
 }
 
 function describe(form: Element): Data {
-  const data: Data = { selector: selectorOf(form) };
-  // By attribute: a field may be named like any property of the form.
-  for (const name of ["id", "name", "method"]) {
-    const value = form.getAttribute(name);
-    if (value) data[name] = value;
-  }
-  const action = form.getAttribute("action");
-  if (action) data["action"] = new URL(action, document.baseURI).href;
-  data["fields"] = Array.from(form.querySelectorAll(FIELDS))
-    .map((field) => ({
-      field: field.getAttribute("name") || field.getAttribute("id") || "",
-      type: (field.getAttribute("type") || (field.tagName === "INPUT" ? "text" : field.tagName)).toLowerCase(),
-    }))
-    .filter(({ type }) => !CONTROLS.test(type))
-    .slice(0, MOST_FIELDS);
-  return data;
+  const action = attribute(form, "action");
+  return {
+    selector: selectorOf(form),
+    id: attribute(form, "id"),
+    name: attribute(form, "name"),
+    method: attribute(form, "method"),
+    action: action && new URL(action, document.baseURI).href,
+    fields: Array.from(form.querySelectorAll<HTMLInputElement>("input,select,textarea"))
+      .map(({ name, id, type }) => ({ field: name || id, type }))
+      .filter(({ type }) => !/^(submit|button|reset|image|hidden)$/.test(type))
+      .slice(0, MOST_FIELDS),
+  };
 }

@@ -1,9 +1,9 @@
 import { consent, consentSource } from "./consent";
-import { collector, ENDPOINT, option } from "./options";
-import { redact, redactText } from "./redact";
+import { ENDPOINT, option } from "./options";
+import { redact } from "./redact";
 import { kept, session, visitorId } from "./session";
-import { keys, load, peek, remove, save } from "./storage";
-import { cut } from "./text";
+import { attempt, hear, later } from "./safely";
+import { keys, load, remove, save } from "./storage";
 import { identifier, uuid } from "./uuid";
 
 /** What an event is about, in any shape that JSON takes. */
@@ -30,24 +30,21 @@ export const page = { id: "", url: "", referrer: "", tab: "" };
 /** Events of one moment travel together; the first is on its way within a second. */
 const GATHER_MS = 400;
 const MOST_EVENTS = 50;
-/** All requests that outlive their page share 64 KiB in the browser; one of ours takes at most this much of it. */
-const MOST_BYTES = 48_000;
-const MOST_ALIVE = 16_000;
-/** The server keeps no more of them either. */
-const URL_CHARACTERS = 4000;
-const TITLE_CHARACTERS = 500;
+/** All requests that outlive their page share 64 KiB in the browser; one of ours takes at most this much of it, even
+    where each character is three bytes. */
+const MOST_CHARACTERS = 20_000;
 /** What is not delivered is kept, the oldest going first when it becomes too much or too old. */
 const MOST_WAITING = 500;
 const MOST_KEPT_CHARACTERS = 250_000;
 const LONGEST_WAIT_MS = 7 * 24 * 60 * 60 * 1000;
-const MOST_HELD = 100;
 const FIRST_RETRY_MS = 1000;
 const LONGEST_RETRY_MS = 60_000;
 /** An address with one event in it. */
 const MOST_ADDRESS = 3000;
 
 /** Each page keeps what it has under a key of its own, so that no two tabs write over each other. */
-const KEY = `queue.${identifier()}`;
+const QUEUE = "queue.";
+const KEY = QUEUE + identifier();
 
 let waiting: Event[] = [];
 /** Events that the browser took at an exit; whether they arrived, nobody says. */
@@ -58,30 +55,35 @@ let retryMs = 0;
 let seq = 0;
 
 /** Take an event of the page as it is now, or was at `at`. What the visitor did not do is `idle`. */
-export function add(type: string, data: Data, at = Date.now(), idle?: boolean): void {
+export function add(type: string, data: Data, idle?: boolean, at = Date.now()): void {
   const said = consent();
   if (said === false) return;
-  waiting.push({
-    event_id: uuid(at),
-    event_type: type,
-    timestamp: new Date(at).toISOString(),
-    session_id: session(Date.now(), undefined, idle).id,
-    tab_id: page.tab,
-    url: redactText(cut(page.url, URL_CHARACTERS)),
-    referrer: redactText(cut(page.referrer, URL_CHARACTERS)),
-    title: redactText(cut(document.title, TITLE_CHARACTERS)),
-    page_view_id: page.id,
-    seq: seq++,
-    data: redact(data) as Data,
-  });
-  if (waiting.length > (said ? MOST_WAITING : MOST_HELD)) waiting.shift();
-  if (said && !retryMs) schedule(waiting.length >= MOST_EVENTS ? 0 : GATHER_MS);
+  waiting.push(
+    redact({
+      event_id: uuid(at),
+      event_type: type,
+      timestamp: iso(at),
+      session_id: session(Date.now(), undefined, idle).id,
+      tab_id: page.tab,
+      url: page.url,
+      referrer: page.referrer,
+      title: document.title,
+      page_view_id: page.id,
+      seq: seq++,
+      data,
+    }) as Event,
+  );
+  if (waiting.length > MOST_WAITING) waiting.shift();
+  if (said && !retryMs) {
+    if (waiting.length < MOST_EVENTS) schedule();
+    else send();
+  }
 }
 
 /** Take over what earlier pages of this site could not deliver, and begin to deliver. */
 export function resume(): void {
   for (const key of keys()) {
-    if (key.slice(0, 6) !== "queue." || key === KEY) continue;
+    if (key === KEY || key.indexOf(QUEUE)) continue;
     // Should the page that it belongs to still live, both send it, and it counts once by its id.
     const left = read(key);
     waiting = left.concat(waiting);
@@ -89,7 +91,7 @@ export function resume(): void {
     beaconed = beaconed.concat(left);
     remove(key);
   }
-  if (waiting.length) schedule(GATHER_MS);
+  schedule();
 }
 
 /** Keep what is waiting and, once the page is hidden, send it in a way that the browser finishes when the page is gone. */
@@ -97,32 +99,31 @@ export function flushAtExit(): void {
   if (!consent()) return;
   keep();
   // In the same breath as a write to the storage Firefox loses it; in the next event, which follows at once, it does not.
-  if (document.visibilityState === "visible") return;
+  if (visible()) return;
   let rest = waiting.filter((event) => !beaconed.includes(event));
-  let most = MOST_EVENTS;
-  while (rest.length && most) {
+  for (let most = MOST_EVENTS; rest.length && most; ) {
     const batch = take(rest, most);
     if (beacon(body(batch))) {
       beaconed = beaconed.concat(batch);
       rest = rest.slice(batch.length);
-    } else {
       // The browser's budget is used up for so much; half of it may fit, and what does not is kept.
-      most = batch.length >> 1;
-    }
+    } else most = batch.length >> 1;
   }
 }
 
 /** The page is back: send once more what an exit sent, for a beacon has no answer. What arrived counts once. */
 export function comeBack(): void {
   beaconed = [];
-  if (waiting.length) schedule(GATHER_MS);
+  schedule();
 }
 
-/** Try now what was to be tried later: the network is back. */
-export function retry(): void {
-  clearTimeout(timer);
-  timer = retryMs = 0;
-  comeBack();
+/** Try now what was to be tried later, as soon as the network is back. */
+export function watchNetwork(): void {
+  hear("online", () => {
+    clearTimeout(timer);
+    timer = retryMs = 0;
+    comeBack();
+  });
 }
 
 /** Drop what nobody may send any more. */
@@ -131,15 +132,21 @@ export function drop(): void {
   remove(KEY);
 }
 
-function schedule(ms: number): void {
-  if (!timer) {
-    timer = window.setTimeout(() => {
+/** Whether the page is in sight. */
+export function visible(): boolean {
+  return document.visibilityState !== "hidden";
+}
+
+function schedule(ms = GATHER_MS): void {
+  if (waiting.length && !timer) {
+    timer = later(() => {
       timer = 0;
       send();
     }, ms);
   }
 }
 
+/** Hand a batch to the collector; where that fails, and another time may not, send it again later. */
 function send(): void {
   const said = consent();
   if (said === false) drop();
@@ -148,79 +155,70 @@ function send(): void {
   keep();
   sending = true;
   const batch = take(waiting, MOST_EVENTS);
-  post(batch, (after) => {
+  const text = body(batch);
+  const wait = Math.min(LONGEST_RETRY_MS, retryMs * 2 || FIRST_RETRY_MS) * (0.5 + Math.random() / 2);
+  const done = (after?: number): void => {
     sending = false;
-    retryMs = after;
+    retryMs = after || 0;
     if (!after) {
       // More may have come meanwhile.
       waiting = waiting.filter((event) => !batch.includes(event));
       keep();
     }
-    if (waiting.length) schedule(retryMs || GATHER_MS);
-  });
-}
-
-/** Two tabs that were opened at once have each begun a session; what is kept by now is the one that holds. */
-function settle(): void {
-  const holds = kept();
-  const begun = holds ? new Date(holds.start - 5000).toISOString() : "";
-  for (const event of waiting) {
-    if (holds && event.session_id !== holds.id && event.timestamp >= begun && !event.visitor_id) event.session_id = holds.id;
-  }
-}
-
-/** Hand a batch to the collector, and say after how many ms it has to be sent again; 0 when it has not. */
-function post(batch: Event[], done: (retryMs: number) => void): void {
-  const next = Math.min(LONGEST_RETRY_MS, retryMs * 2 || FIRST_RETRY_MS) * (0.5 + Math.random() / 2);
-  const text = body(batch);
+    schedule(after);
+  };
   try {
     // A string is sent as text/plain, which no browser asks permission for first.
     fetch(ENDPOINT, {
       method: "POST",
       body: text,
-      // What outlives its page comes out of a budget that others need too; and what is much is kept anyway.
-      keepalive: bytes(text) <= MOST_ALIVE && !retryMs,
+      // A single event that is more would be refused; it is kept anyway.
+      keepalive: text.length <= MOST_CHARACTERS,
       credentials: "omit",
     }).then(
       (answer) => {
+        const again = answer.status >= 500 || /^4(08|29)/.test(`${answer.status}`);
+        done(again ? +(answer.headers.get("Retry-After") || 0) * 1000 || wait : undefined);
         // An answer that nobody reads holds on to the budget.
-        answer.text().catch(() => undefined);
-        const later = answer.status === 429 || answer.status === 408 || answer.status >= 500;
-        done(later ? +(answer.headers.get("Retry-After") || 0) * 1000 || next : 0);
+        answer.text().catch(Boolean);
       },
-      () => { done(next); },
+      () => { done(wait); },
     );
   } catch {
     if (!beacon(text)) batch.forEach(image);
-    done(0);
+    done();
   }
 }
 
+/** Two tabs that were opened at once have each begun a session; what is kept by now is the one that holds. */
+function settle(): void {
+  const holds = kept();
+  if (!holds) return;
+  const begun = iso(holds.start - 5000);
+  for (const event of waiting) if (event.timestamp >= begun && !event.visitor_id) event.session_id = holds.id;
+}
+
 /** Whether the browser took a beacon, which it sends when it pleases and tells nobody of. */
-function beacon(text: string): boolean {
-  try {
-    return navigator.sendBeacon(ENDPOINT, text);
-  } catch {
-    return false;
-  }
+function beacon(text: string): boolean | undefined {
+  return attempt(() => navigator.sendBeacon(ENDPOINT, text));
 }
 
 /** The oldest way: an image whose address says it, one event each; that it has gone is all that is known. */
 function image(event: Event): void {
   const whole = body([event]);
-  new Image().src = collector("/pixel.gif?d=") + encodeURIComponent(whole.length < MOST_ADDRESS ? whole : body([Object.assign(event, { referrer: "", data: {} })]));
+  const short = whole.length < MOST_ADDRESS ? whole : body([Object.assign(event, { referrer: "", data: {} })]);
+  new Image().src = `${ENDPOINT}?d=${encodeURIComponent(short)}`;
 }
 
 function body(events: Event[]): string {
   const source = consentSource();
-  const envelope: Data = {
+  return json({
     visitor_id: visitorId(),
-    site_id: option("site") || null,
-    sent_at: new Date().toISOString(),
-  };
-  if (source) envelope["consent"] = { analytics: true, source };
-  envelope["events"] = events;
-  return json(envelope);
+    site_id: option("site") || undefined,
+    sent_at: iso(Date.now()),
+    consent: source ? { analytics: true, source } : undefined,
+    events,
+  });
 }
 
 /** JSON, though the page may have taught its arrays to write themselves otherwise. */
@@ -244,15 +242,15 @@ function keep(): void {
 }
 
 function read(key: string): Event[] {
-  try {
-    const oldest = new Date(Date.now() - LONGEST_WAIT_MS).toISOString();
-    const visitor = visitorId();
-    return (JSON.parse(peek(key) || load(key) || "[]") as Event[])
-      .filter((event) => event.timestamp > oldest)
-      .map((event) => Object.assign({ visitor_id: visitor }, event));
-  } catch {
-    return [];
-  }
+  const oldest = iso(Date.now() - LONGEST_WAIT_MS);
+  const visitor_id = visitorId();
+  return (
+    attempt(() =>
+      (JSON.parse(load(key) as string) as Event[])
+        .filter((event) => event.timestamp > oldest)
+        .map((event) => Object.assign({ visitor_id }, event)),
+    ) || []
+  );
 }
 
 /** The first of the events, as many as travel together; at least one. */
@@ -260,13 +258,13 @@ function take(events: Event[], most: number): Event[] {
   let size = 500; // the envelope
   const batch: Event[] = [];
   for (const event of events.slice(0, most)) {
-    size += bytes(json(event)) + 1;
-    if (batch.length && size > MOST_BYTES) break;
+    size += json(event).length + 1;
+    if (batch[0] && size > MOST_CHARACTERS) break;
     batch.push(event);
   }
   return batch;
 }
 
-function bytes(text: string): number {
-  return new Blob([text]).size;
+function iso(ms: number): string {
+  return new Date(ms).toISOString();
 }

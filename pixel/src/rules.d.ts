@@ -1,10 +1,10 @@
-/** Made of the server's table by rules.mjs: sources of regular expressions over names that are spelled `_like_this_`. */
+/** Made of the server's table by rules.mjs; names are spelled `_like_this_`. */
 declare module "rules" {
-  export const SENSITIVE: string;
-  export const WHOLE: string;
-  export const HARMLESS: string;
-  export const ASSETS: string;
+  export const SENSITIVE: RegExp;
+  /** The end of an e-mail address, and of no file's name. */
+  export const ADDRESS_ENDING: RegExp;
+  /** What an issuer of cards gives out, but for the check digit. */
+  export const CARD: RegExp;
+  /** What tells by its beginning that it is a key or a token. */
   export const SECRETS: string;
-  /** The first digits from and to, the shortest and the longest number. */
-  export const ISSUERS: [from: string, to: string, least: number, most: number][];
 }

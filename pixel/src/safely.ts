@@ -1,16 +1,26 @@
-/** A handler whose failure is nobody's but ours: whatever fails in here must not show on the page. */
+/** What a piece of work gives, or nothing where it fails: whatever fails in here must not show on the page. */
+export function attempt<T>(work: () => T): T | undefined {
+  try {
+    return work();
+  } catch {
+    return undefined;
+  }
+}
+
+/** A handler whose failure is nobody's but ours. */
 export function safely<A extends unknown[]>(handler: (...args: A) => void): (...args: A) => void {
   return (...args) => {
-    try {
-      handler(...args);
-    } catch {
-      // Nothing is worth a page's error.
-    }
+    attempt(() => { handler(...args); });
   };
 }
 
 /** Hear an event of the page before anybody else can keep it to himself; never hold up a scroll. */
-export function hear(target: EventTarget, names: string, handler: (event: never) => void): void {
+export function hear(names: string, handler: (event: never) => void, target: EventTarget = window): void {
   const safe = safely(handler as (event: Event) => void);
   for (const name of names.split(" ")) target.addEventListener(name, safe, { capture: true, passive: true });
+}
+
+/** Do something later, and nothing that fails. */
+export function later(work: () => void, ms: number): number {
+  return window.setTimeout(safely(work), ms);
 }

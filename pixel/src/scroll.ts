@@ -3,7 +3,6 @@ import { hear, safely } from "./safely";
 
 const MILESTONES = [25, 50, 75, 100];
 
-let reached = 0;
 let lowest = 0;
 
 /** Watch how far the page is scrolled. */
@@ -11,12 +10,11 @@ export function watchScroll(): void {
   let pending = false;
   const look = safely(() => {
     pending = false;
-    const root = document.documentElement;
+    const height = document.documentElement.scrollHeight;
     // A page that fits the window was never scrolled.
-    if (root.scrollHeight <= innerHeight) return;
-    for (const percent of pass(scrollY + innerHeight, root.scrollHeight)) add("scroll_depth", { percent });
+    if (height > innerHeight) for (const percent of pass(scrollY + innerHeight, height)) add("scroll_depth", { percent });
   });
-  hear(document, "scroll", () => {
+  hear("scroll", () => {
     // Sizes are read in the frame that draws them anyway, so that reading them costs no layout.
     if (!pending) requestAnimationFrame(look);
     pending = true;
@@ -25,7 +23,7 @@ export function watchScroll(): void {
 
 /** Begin anew on a new page. */
 export function beginScroll(): void {
-  reached = lowest = 0;
+  lowest = 0;
 }
 
 /** How far the page was scrolled, in percent of its height at the time. */
@@ -36,9 +34,8 @@ export function deepest(): number {
 /** The milestones that are new when the lower edge of the window is `bottom` pixels down a page of `height`. */
 export function pass(bottom: number, height: number): number[] {
   // A pixel is given away: zoomed pages end at a fraction of one.
-  const percent = height > 0 ? Math.min(100, ((bottom + 1) / height) * 100) : 0;
-  const passed = MILESTONES.filter((milestone) => milestone > reached && milestone <= percent);
-  reached = Math.max(reached, ...passed);
-  lowest = Math.max(lowest, Math.floor(percent));
+  const percent = Math.min(100, Math.floor(((bottom + 1) / height) * 100));
+  const passed = MILESTONES.filter((milestone) => milestone > lowest && milestone <= percent);
+  lowest = Math.max(lowest, percent);
   return passed;
 }

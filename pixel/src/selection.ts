@@ -1,40 +1,32 @@
-import { isIgnored, isPrivate } from "./elements";
+import { excerpt, isIgnored, isPrivate } from "./elements";
 import { option } from "./options";
-import { add, type Data } from "./outbox";
-import { hear, safely } from "./safely";
-import { cut } from "./text";
+import { add } from "./outbox";
+import { hear, later } from "./safely";
 
 /** A selection is done when it has not changed for so long. */
 const PAUSE_MS = 600;
 const SHORTEST = 3;
-const EXCERPT_CHARACTERS = 100;
+
+let before = "";
 
 /** Watch what is selected and copied: how much, and how it begins. */
 export function watchSelection(): void {
   let timer = 0;
-  let before = "";
-  hear(document, "selectionchange", () => {
+  hear("selectionchange", () => {
     clearTimeout(timer);
-    timer = window.setTimeout(safely(() => {
-      const data = excerpt(document.activeElement);
-      const text = String(getSelection());
-      if (data && text !== before) add("text_select", data);
-      before = text;
-    }), PAUSE_MS);
+    timer = later(() => { tell("text_select"); }, PAUSE_MS);
   });
-  hear(document, "copy cut", (event: Event) => {
-    const data = excerpt(event.target);
-    if (data) add("text_copy", data);
-  });
+  hear("copy cut", () => { tell("text_copy"); });
 }
 
-function excerpt(target: unknown): Data | null {
+function tell(type: string): void {
   const selection = getSelection();
   const text = String(selection).trim();
-  const at = selection?.anchorNode;
-  const element = at instanceof Element ? at : at?.parentElement;
-  if (text.length < SHORTEST || !element || isIgnored(element)) return null;
-  const hidden = isPrivate(element) || (target instanceof Element && target !== document.body && isPrivate(target));
-  if (hidden) return null;
-  return option("excerpts") === "false" ? { length: text.length } : { length: text.length, text: cut(text.replace(/\s+/g, " "), EXCERPT_CHARACTERS) };
+  const at = selection && selection.anchorNode;
+  const element = at instanceof Element ? at : at && at.parentElement;
+  const same = type === "text_select" && text === before;
+  before = text;
+  const field = document.activeElement;
+  if (text.length < SHORTEST || same || !element || isIgnored(element) || isPrivate(element) || (field && isPrivate(field))) return;
+  add(type, { length: text.length, text: option("excerpts") === "false" ? undefined : excerpt(text) });
 }

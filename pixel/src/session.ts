@@ -1,4 +1,5 @@
 import { option } from "./options";
+import { attempt } from "./safely";
 import { load, save } from "./storage";
 import { identifier } from "./uuid";
 
@@ -6,8 +7,8 @@ import { identifier } from "./uuid";
 export const SESSION_MS = 30 * 60 * 1000;
 const LONGEST_SESSION_MS = 24 * 60 * 60 * 1000;
 
-/** Where somebody came from: the channel, and what is known of the source and the campaign. */
-export type Touch = Record<string, string>;
+/** Where somebody came from: the page that led here, the campaign, the advertising network that counted the click. */
+export type Touch = Record<string, string | undefined>;
 
 /** A visit: what it is known by, when it began and last saw an event, what led to it first and last. */
 export interface Session {
@@ -20,11 +21,9 @@ export interface Session {
 
 /** The visitor's id, random, made on first sight. */
 export function visitorId(): string {
-  const known = load("visitor");
-  if (known && isId(known)) return known;
-  const made = identifier();
-  save("visitor", made);
-  return made;
+  let id = load("visitor");
+  if (!id || !isId(id)) save("visitor", (id = identifier()));
+  return id;
 }
 
 /** Take over the ids that a page on another of the client's domains handed on. */
@@ -34,18 +33,16 @@ export function adopt(visitor: string, session: string, now: number): void {
 }
 
 /** Whether a text is an id as the collector takes it. */
-export function isId(text: string): boolean {
-  return /^[A-Za-z0-9_-]{8,64}$/.test(text);
+function isId(text: string): boolean {
+  return /^[\w-]{8,64}$/.test(text);
 }
 
 /** The session as it is kept, however long ago it was seen. */
-export function kept(): Session | null {
-  try {
-    const session = JSON.parse(decodeURIComponent(load("session") || "")) as Session;
-    return isId(session.id) ? session : null;
-  } catch {
-    return null;
-  }
+export function kept(): Session | undefined {
+  return attempt(() => {
+    const session = JSON.parse(decodeURIComponent(load("session") as string)) as Session;
+    return isId(session.id) ? session : undefined;
+  });
 }
 
 /**
@@ -56,19 +53,20 @@ export function kept(): Session | null {
 export function session(now: number, touch?: Touch, idle?: boolean): Session {
   let current = kept();
   if (current && idle) return current;
-  const campaign = touch?.["campaign"] || touch?.["click_id"];
-  const changed =
-    option("campaign-session") === "true" && campaign && current?.latest && JSON.stringify(touch) !== JSON.stringify(current.latest);
-  // A clock that was set back makes these negative; the session goes on.
-  if (!current || changed || now - current.last >= SESSION_MS || now - current.start >= LONGEST_SESSION_MS) {
+  // Whoever comes back from a payment provider or a search was not sent by it; a campaign says that it sends.
+  const campaign = touch && (touch["source"] || touch["campaign"] || touch["click_id"]);
+  if (
+    !current ||
+    // A clock that was set back makes these negative; the session goes on.
+    now - current.last >= SESSION_MS ||
+    now - current.start >= LONGEST_SESSION_MS ||
+    (campaign && option("campaign-session") === "true" && JSON.stringify(touch) !== JSON.stringify(current.latest))
+  ) {
     current = { id: identifier(), start: now, last: now };
   }
   current.last = now;
-  if (touch) {
-    current.first = current.first || touch;
-    // Whoever comes back from a payment provider was not sent by it.
-    if (!current.latest || !/^(direct|internal|referral)$/.test(touch["channel"] || "")) current.latest = touch;
-  }
+  if (touch) current.first = current.first || touch;
+  if (campaign) current.latest = touch;
   keep(current);
   visitorId();
   return current;

@@ -2,5 +2,5 @@
 export function objects(): boolean {
   const browser = navigator as Navigator & { globalPrivacyControl?: unknown; doNotTrack?: unknown };
   const asked = [browser.globalPrivacyControl, browser.doNotTrack, (window as { doNotTrack?: unknown }).doNotTrack];
-  return asked.some((value) => value === true || value === "1" || value === "yes");
+  return asked.some((value) => /^(1|true|yes)$/.test(value as string));
 }

@@ -1,4 +1,5 @@
 import { option } from "./options";
+import { attempt } from "./safely";
 
 /* Storage that may be forbidden, blocked, full, or taken away: then memory serves for as long as the page lives. */
 
@@ -8,119 +9,96 @@ const domain = option("cookie-domain");
 const SHARED = ["visitor", "session"];
 const COOKIE_SECONDS = 34e6; // 13 months
 
-const memory = new Map<string, string>();
+const memory: Record<string, string> = {};
 let allowed = false;
 
 /** Say whether anything may be kept on the visitor's device. */
 export function allow(may: boolean): void {
-  if (may && !allowed) {
-    allowed = true;
-    // What was held back until now, a session that began before the consent for example, is kept from here on.
-    Array.from(memory).forEach(([key, value]) => {
-      // Another tab may have been allowed to before this one.
-      if (peek(key)) memory.delete(key);
-      else save(key, value);
-    });
-  }
+  const now = may && !allowed;
   allowed = may;
+  // What was held back until now, a session that began before the consent for example, is kept from here on.
+  if (now) {
+    for (const key of Object.keys(memory)) {
+      // Another tab may have been allowed to before this one.
+      if (peek(key)) memory[key] = "";
+      else save(key, memory[key] as string);
+    }
+  }
 }
 
-/** What is kept under a key, or null. */
-export function load(key: string): string | null {
-  return memory.get(key) || (allowed ? peek(key) : null);
+/** What is kept under a key. */
+export function load(key: string): string | undefined {
+  return memory[key] || (allowed ? peek(key) : undefined);
 }
 
 /** What is kept on the device under a key, whether it may be or not. */
-export function peek(key: string): string | null {
-  try {
-    if (isCookie(key)) return new RegExp(`(?:^|; )${name(key)}=([^;]*)`).exec(document.cookie)?.[1] || null;
-    return window.localStorage.getItem(PREFIX + key);
-  } catch {
-    return null;
-  }
+export function peek(key: string): string | undefined {
+  return (
+    attempt(() =>
+      isCookie(key)
+        ? (new RegExp(`${PREFIX}${key}=([^;]*)`).exec(document.cookie) || [])[1]
+        : window.localStorage.getItem(PREFIX + key),
+    ) || undefined
+  );
 }
 
-/** Keep a value for every page and tab of this site, or at least for this page. */
+/** Keep a value for every page and tab of this site, or, where it may not be or there is no room, for this page. */
 export function save(key: string, value: string): void {
-  try {
-    if (allowed) {
-      if (isCookie(key)) setCookie(key, value, COOKIE_SECONDS);
-      else window.localStorage.setItem(PREFIX + key, value);
-      if (peek(key) === value) {
-        memory.delete(key);
-        return;
-      }
-    }
-  } catch {
-    // Blocked or full.
-  }
-  memory.set(key, value);
+  memory[key] = value;
+  if (!allowed) return;
+  attempt(() => {
+    if (isCookie(key)) setCookie(key, value, COOKIE_SECONDS);
+    else window.localStorage.setItem(PREFIX + key, value);
+  });
+  if (peek(key) === value) memory[key] = "";
 }
 
 /** Forget a key. */
 export function remove(key: string): void {
-  memory.delete(key);
-  try {
-    if (isCookie(key)) setCookie(key, "", 0);
+  memory[key] = "";
+  attempt(() => {
     window.localStorage.removeItem(PREFIX + key);
-  } catch {
-    // Blocked: nothing was kept.
-  }
+    if (isCookie(key)) setCookie(key, "", 0);
+  });
 }
 
 /** The keys that are kept on the device. */
 export function keys(): string[] {
-  try {
-    return Object.keys(window.localStorage)
-      .filter((key) => key.startsWith(PREFIX))
-      .map((key) => key.slice(PREFIX.length));
-  } catch {
-    return [];
-  }
-}
-
-/** Forget the ids that another tab kept in the moment in which it was told not to. */
-export function forgetIds(): void {
-  for (const key of SHARED) if (peek(key)) remove(key);
+  return attempt(() => Object.keys(window.localStorage).filter((key) => !key.indexOf(PREFIX)).map((key) => key.slice(PREFIX.length))) || [];
 }
 
 /** Forget everything that the pixel ever kept. */
 export function forget(): void {
-  for (const key of [...keys(), ...SHARED, ...Array.from(memory.keys())]) remove(key);
+  for (const key of [...keys(), ...SHARED, ...Object.keys(memory)]) remove(key);
+}
+
+/** Forget the ids, if another tab kept them in the moment in which it was told not to. */
+export function forgetIds(): void {
+  for (const key of SHARED) if (peek(key)) remove(key);
 }
 
 /**
  * An id of this tab, which a duplicate of it does not share: while the page lives the id is nowhere but here, so the
  * copy that a browser makes of a tab's storage has none.
  */
-export function takeTab(): string | null {
-  try {
-    const id = allowed ? window.sessionStorage.getItem(PREFIX + "tab") : null;
-    window.sessionStorage.removeItem(PREFIX + "tab");
+export function takeTab(): string | null | undefined {
+  return attempt(() => {
+    const id = allowed ? window.sessionStorage.getItem(PREFIX) : null;
+    window.sessionStorage.removeItem(PREFIX);
     return id;
-  } catch {
-    return null;
-  }
+  });
 }
 
 /** Leave the tab's id for the next page of the same tab. */
 export function leaveTab(id: string): void {
-  try {
-    if (allowed) window.sessionStorage.setItem(PREFIX + "tab", id);
-  } catch {
-    // Then the next page is a new tab.
-  }
+  attempt(() => { if (allowed) window.sessionStorage.setItem(PREFIX, id); });
 }
 
 function isCookie(key: string): boolean {
   return !!domain && SHARED.includes(key);
 }
 
-function name(key: string): string {
-  return PREFIX.replace(".", "_") + key;
-}
-
 function setCookie(key: string, value: string, seconds: number): void {
   const secure = location.protocol === "https:" ? ";secure" : "";
-  document.cookie = `${name(key)}=${value};domain=${domain};path=/;max-age=${String(seconds)};samesite=lax${secure}`;
+  document.cookie = `${PREFIX}${key}=${value};domain=${domain};path=/;max-age=${seconds};samesite=lax${secure}`;
 }

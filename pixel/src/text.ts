@@ -2,3 +2,11 @@
 export function cut(text: string, characters: number): string {
   return text.slice(0, characters).replace(/[\uD800-\uDBFF]$/, "");
 }
+
+/** A name spelled `like_this`, whichever way its words were told apart. */
+export function snake(name: string): string {
+  return name
+    .replace(/[a-z0-9](?=[A-Z])|[A-Z](?=[A-Z][a-z])/g, "$&_")
+    .toLowerCase()
+    .replace(/[^a-z0-9ñç]+/g, "_");
+}

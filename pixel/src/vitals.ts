@@ -3,7 +3,7 @@ import { type Metric, onCLS, onFCP, onINP, onLCP, onTTFB } from "web-vitals";
 import { safely } from "./safely";
 
 interface Page {
-  evothesis?: (command: "track", name: string, data: Record<string, unknown>) => void;
+  evothesis?: (command: "track", name: string, data: Record<string, unknown>, idle: boolean) => void;
 }
 
 /** Gather what is measured, and tell it once. */
@@ -18,7 +18,7 @@ function measure(): void {
   for (const on of [onCLS, onFCP, onINP, onLCP, onTTFB]) on(note);
   const tell = safely(() => {
     if (!Object.keys(vitals).length) return;
-    (window as unknown as Page).evothesis?.("track", "web_vitals", vitals);
+    (window as unknown as Page).evothesis?.("track", "web_vitals", vitals, true);
     vitals = {};
   });
   // After the library, which reports its last on the same events, and before the pixel's own last request.

@@ -56,22 +56,22 @@ void test("a session that another tab began is taken over", () => {
 });
 
 void test("a session keeps what led to it first and last, and who comes back from a payment provider changes nothing", () => {
-  const news = { channel: "email", campaign: "autumn" };
-  const search = { channel: "search", source: "google" };
+  const news = { medium: "email", campaign: "autumn" };
+  const paid = { referrer: "https://www.google.com", click_id: "gclid" };
   session(1, news);
-  session(2, { channel: "referral", source: "pay.example" });
-  const { first, latest } = session(3, { channel: "direct" });
+  session(2, { referrer: "https://pay.example" });
+  const { first, latest } = session(3, { referrer: "" });
   assert.deepEqual([first, latest], [news, news]);
-  assert.deepEqual(session(4, search).latest, search);
+  assert.deepEqual(session(4, paid).latest, paid);
   assert.deepEqual(session(5).first, news);
 });
 
 void test("another campaign begins another session only where the page says so", () => {
-  const first = session(1, { channel: "email", campaign: "autumn" }).id;
-  assert.equal(session(2, { channel: "email", campaign: "winter" }).id, first);
+  const first = session(1, { medium: "email", campaign: "autumn" }).id;
+  assert.equal(session(2, { medium: "email", campaign: "winter" }).id, first);
   attributes["data-campaign-session"] = "true";
-  assert.equal(session(3, { channel: "email", campaign: "winter" }).id, first);
-  assert.notEqual(session(4, { channel: "email", campaign: "spring" }).id, first);
+  assert.equal(session(3, { medium: "email", campaign: "winter" }).id, first);
+  assert.notEqual(session(4, { medium: "email", campaign: "spring" }).id, first);
 });
 
 void test("with storage blocked the ids live as long as the page", () => {
@@ -96,7 +96,7 @@ void test("forgetting leaves nothing", () => {
   stored.set("other", "1");
   forget();
   assert.deepEqual([...stored.keys()], ["other"]);
-  assert.deepEqual([load("visitor"), keys()], [null, []]);
+  assert.deepEqual([load("visitor"), keys()], [undefined, []]);
 });
 
 void test("an event's name is made one that the collector takes", () => {

@@ -83,7 +83,7 @@ scenario("a form is known by its fields, and nothing of what is in them", async 
   const [submit] = await site.events(1, "form_submit");
   assert.deepEqual(data(submit)["fields"], [
     { field: "name", type: "text" }, { field: "action", type: "text" }, { field: "pw", type: "password" },
-    { field: "s", type: "select" }, { field: "t", type: "textarea" },
+    { field: "s", type: "select-one" }, { field: "t", type: "textarea" },
   ]);
   assert.equal(data(submit)["action"], site.url("/thanks?token=[redacted:field]"));
   assert.ok((data(submit)["time_ms"] as number) > 0);

@@ -1,0 +1,98 @@
+"""How a visitor came: the channel and the source of a page view, told from its referrer and its campaign.
+
+It is told here and not by the pixel, whose file sites pin and browsers keep: a new assistant or search engine has its
+name on the day on which it is added to the table.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from typing import Any
+from urllib.parse import urlsplit
+
+# By channel, what begins in a referrer's host with its start or a dot; what was found is the source's name.
+NAMES = {
+    "ai-assistant": r"chatgpt|openai|perplexity|claude|gemini\.google|copilot\.microsoft|deepseek|mistral|grok|phind|poe\.com$|you\.com$|meta\.ai$",
+    "email": r"e?mail\.[^.]+|webmail|outlook|gmx",
+    "search": r"google|bing|duckduckgo|yahoo|yandex|baidu|ecosia|qwant|startpage|search\.brave|kagi|naver|seznam|mojeek|swisscows|sogou",
+    "social": r"facebook|instagram|threads|t\.co$|twitter|x\.com$|linkedin|lnkd|reddit|youtube|youtu\.be$|pinterest|tiktok|bsky|vk\.com$|whatsapp|t\.me$|xing|tumblr|quora|discord|snapchat|weibo|news\.ycombinator",
+}
+REFERRERS = tuple((channel, re.compile(rf"(?:^|\.)({names})(?:\.|$)")) for channel, names in NAMES.items())
+MEDIA = (
+    ("paid", re.compile(r"cp[acmv]$|^ppc|^paid|^display|^banner", re.IGNORECASE)),
+    ("email", re.compile(r"mail|newsletter", re.IGNORECASE)),
+    ("social", re.compile(r"^social", re.IGNORECASE)),
+    ("affiliate", re.compile(r"^affiliate", re.IGNORECASE)),
+)
+# Facebook puts its own on the links of free posts too.
+FREE_CLICK_ID = "fbclid"
+
+# Roughly the part of a host that is registered; `co.uk` and its like are two short words.
+REGISTRABLE = re.compile(r"[^.]+\.(?:[^.]{1,3}\.[^.]{2}|[^.]+)$")
+ADDRESS = re.compile(r"[\d.]+|.*:.*")
+
+
+def attribute(raw: dict[str, Any], host: str | None) -> None:
+    """Say in the data of the page view *raw* by which channel and from which source its visitor came to *host*.
+
+    The same is said of the session's first and last touch, where the pixel noted them. What a sender says himself
+    stands, and of what says nothing of how its visitor came nothing is said.
+    """
+    data = raw.get("data")
+    if data is None:
+        data = {}
+    if not isinstance(data, dict) or "channel" in data:
+        return
+    utm, click_ids = data.get("utm"), data.get("click_ids")
+    if not (utm or click_ids or "referrer" in raw):
+        return
+    click_id = next(iter(click_ids), None) if isinstance(click_ids, dict) else None
+    told = _told(utm if isinstance(utm, dict) else {}, click_id, raw.get("referrer"), host)
+    for name in ("first_touch", "last_touch"):
+        touch = data.get(name)
+        if isinstance(touch, dict) and "channel" not in touch:
+            told[name] = {**touch, **_told(touch, touch.get("click_id"), touch.get("referrer"), host)}
+    raw["data"] = {**data, **told}
+
+
+def _told(utm: dict[str, Any], click_id: Any, referrer: Any, host: str | None) -> dict[str, Any]:
+    source, medium = utm.get("source"), utm.get("medium")
+    channel, found = classify(referrer if isinstance(referrer, str) else "", host or "")
+    if click_id and click_id != FREE_CLICK_ID:
+        channel = "paid"
+    elif medium and (named := _channel_of(str(medium))):
+        channel = named
+    elif source and channel in ("direct", "internal"):
+        channel = "campaign"
+    source = source or found
+    return {"channel": channel, "source": source} if source else {"channel": channel}
+
+
+@lru_cache(maxsize=10_000)
+def classify(referrer: str, host: str) -> tuple[str, str | None]:
+    """The channel of *referrer* on a page of *host*, and the name of the source if it has one."""
+    if referrer.startswith("android-app:"):
+        return "app", None
+    try:
+        sender = (urlsplit(referrer).hostname or "").removeprefix("www.")
+    except ValueError:
+        sender = ""
+    if not sender:
+        return "direct", None
+    if _registrable(sender) == _registrable(host):
+        return "internal", None
+    for channel, names in REFERRERS:
+        if found := names.search(sender):
+            return channel, found[1]
+    return "referral", sender
+
+
+@lru_cache(maxsize=1000)
+def _channel_of(medium: str) -> str | None:
+    return next((channel for channel, pattern in MEDIA if pattern.search(medium)), None)
+
+
+def _registrable(host: str) -> str:
+    found = None if ADDRESS.fullmatch(host) else REGISTRABLE.search(host)
+    return found[0] if found else host
