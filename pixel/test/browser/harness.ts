@@ -115,6 +115,11 @@ export class Site {
     return events.sort((a, b) => a.raw_event_data.timestamp.localeCompare(b.raw_event_data.timestamp) || a.raw_event_data.seq - b.raw_event_data.seq);
   }
 
+  /** How many events of a kind are stored. */
+  async count(type: string): Promise<number> {
+    return (await this.stored()).filter(({ event_type }) => event_type === type).length;
+  }
+
   /** Wait for so many events of a kind, or of any. */
   async events(count: number, type?: string): Promise<Stored[]> {
     let seen: Stored[] = [];
@@ -147,7 +152,7 @@ export class Site {
 /** A scenario, on a site of its own with a fresh profile; `only` names the engines that can show it. */
 export function scenario(name: string, work: (site: Site) => Promise<void>, only = "chrome firefox"): void {
   if (!only.includes(ENGINE)) return;
-  void test(`${ENGINE}: ${name}`, { timeout: 120_000 }, async () => {
+  void test(`${ENGINE}: ${name}`, { timeout: 240_000 }, async () => {
     if (!browser) throw new Error("no browser");
     const context = await browser.createBrowserContext();
     const site = new Site(context);
