@@ -5,6 +5,8 @@ import { build } from "esbuild";
 import { minify } from "terser";
 import { rules } from "./rules.mjs";
 
+const MOST_BROTLI = 7000;
+const MOST_GZIP = 7800;
 const FILES = { tracking: "tracking", consent: "consent_platforms", errors: "errors", vitals: "vitals" };
 
 for (const [name, source] of Object.entries(FILES)) {
@@ -41,6 +43,10 @@ for (const [name, source] of Object.entries(FILES)) {
   writeFileSync(file, code ?? "");
   const { raw, gzip, brotli } = weigh(file);
   console.log(`${file}: ${raw} B, gzip ${gzip} B, brotli ${brotli} B`);
+  if (name === "tracking" && (brotli > MOST_BROTLI || gzip > MOST_GZIP)) {
+    console.error(`${file} may weigh ${MOST_BROTLI} B brotli and ${MOST_GZIP} B gzip; every page of every site loads it`);
+    process.exitCode = 1;
+  }
 }
 
 function weigh(file) {

@@ -22,7 +22,8 @@ function written() {
   const sensitive = `_(?:${spelled(table.sensitive_words, table.sensitive_pairs)})_|_(?:${spelled(table.sensitive_last_words)})_$`;
   return [
     `export const SENSITIVE = /^_(?:${spelled(table.sensitive_keys)})_$|^(?!${harmless}).*(?:${sensitive})/;`,
-    `export const ADDRESS_ENDING = /\\.(?!(?:${spelled(table.asset_endings)})$)(?:[a-z]{2,63}|xn--[a-z0-9-]{2,59})$/i;`,
+    // A domain ends as no file's name does, and nothing goes on after it.
+    `export const EMAIL = /[\\w.%+-]{1,64}(?:@|%40)(?:[a-z\\d-]{1,63}\\.){1,8}(?!(?:${spelled(table.asset_endings)})\\b)(?:[a-z]{2,63}|xn--[a-z\\d-]{2,59})(?!\\.?[a-z\\d-])/gi;`,
     `export const CARD = /${issued(table.card_issuers)}/;`,
     `export const SECRETS = ${JSON.stringify(table.secrets)};`,
   ].join("\n");

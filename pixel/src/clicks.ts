@@ -21,7 +21,7 @@ const ANSWER_MS = 800;
 export function watchClicks(): void {
   let labelled: unknown;
   watcher = new MutationObserver(move);
-  hear("scroll visibilitychange pagehide play change input", move);
+  hear("scroll visibilitychange pagehide play change input focusin", move);
   hear("click auxclick", (event: MouseEvent) => {
     // What the page itself puts in a shadow is its business; the first element of the path is what was clicked.
     const clicked = event.composedPath()[0];
@@ -99,11 +99,10 @@ function expectAnswer(element: Element, clicked: Element, { clientX: x, clientY:
   moved = false;
   watcher.observe(document, { attributes: true, childList: true, characterData: true, subtree: true });
   const url = location.href;
-  const focused = document.activeElement;
   later(() => {
     expecting = false;
     watcher.disconnect();
-    if (moved || url !== location.href || focused !== document.activeElement || isSelected(clicked)) return;
+    if (moved || url !== location.href || isSelected(clicked)) return;
     const count = clicks.length;
     if (count >= RAGE_CLICKS) add("rage_click", Object.assign({ count }, data));
     // A link that a browser follows into another window or to a program answers where nobody here sees it.

@@ -94,12 +94,9 @@ export function resume(): void {
   schedule();
 }
 
-/** Keep what is waiting and, once the page is hidden, send it in a way that the browser finishes when the page is gone. */
+/** Send what is waiting in a way that the browser finishes when the page is gone, and keep it in case that it does not. */
 export function flushAtExit(): void {
   if (!consent()) return;
-  keep();
-  // In the same breath as a write to the storage Firefox loses it; in the next event, which follows at once, it does not.
-  if (visible()) return;
   let rest = waiting.filter((event) => !beaconed.includes(event));
   for (let most = MOST_EVENTS; rest.length && most; ) {
     const batch = take(rest, most);
@@ -109,6 +106,8 @@ export function flushAtExit(): void {
       // The browser's budget is used up for so much; half of it may fit, and what does not is kept.
     } else most = batch.length >> 1;
   }
+  // Only then: what follows a write to the storage Firefox loses when the tab is closed.
+  keep();
 }
 
 /** The page is back: send once more what an exit sent, for a beacon has no answer. What arrived counts once. */

@@ -118,9 +118,9 @@ function route(): void {
 
 /** What makes a page another one: its path, the route in its fragment, and the parameters of `data-query`. */
 function identityNow(): string {
-  const { pathname, hash, search } = location;
-  const query = new URLSearchParams(search);
-  return [pathname, option("hash") === "true" || /^#!?\//.test(hash) ? hash : "", ...words("query").map((name) => query.get(name))].join(" ");
+  const { pathname, hash, searchParams } = new URL(location.href);
+  const route = option("hash") === "true" || /^#!?\//.test(hash) ? hash : "";
+  return [pathname, route, ...words("query").map((name) => searchParams.get(name))].join(" ");
 }
 
 function wrap(name: "pushState" | "replaceState"): void {

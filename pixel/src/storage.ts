@@ -4,9 +4,9 @@ import { attempt } from "./safely";
 /* Storage that may be forbidden, blocked, full, or taken away: then memory serves for as long as the page lives. */
 
 const PREFIX = "evothesis.";
-/** With `data-cookie-domain` the ids are shared by all sub-domains, which only cookies are. */
+/** With `data-cookie-domain` all sub-domains share the ids and the consent, which only cookies are; queues are a page's own. */
 const domain = option("cookie-domain");
-const SHARED = ["visitor", "session"];
+const IDS = ["visitor", "session"];
 const COOKIE_SECONDS = 34e6; // 13 months
 
 const memory: Record<string, string> = {};
@@ -69,12 +69,12 @@ export function keys(): string[] {
 
 /** Forget everything that the pixel ever kept. */
 export function forget(): void {
-  for (const key of [...keys(), ...SHARED, ...Object.keys(memory)]) remove(key);
+  for (const key of [...keys(), ...IDS, ...Object.keys(memory)]) remove(key);
 }
 
 /** Forget the ids, if another tab kept them in the moment in which it was told not to. */
 export function forgetIds(): void {
-  for (const key of SHARED) if (peek(key)) remove(key);
+  for (const key of IDS) if (peek(key)) remove(key);
 }
 
 /**
@@ -95,7 +95,7 @@ export function leaveTab(id: string): void {
 }
 
 function isCookie(key: string): boolean {
-  return !!domain && SHARED.includes(key);
+  return !!domain && !/\./.test(key);
 }
 
 function setCookie(key: string, value: string, seconds: number): void {
