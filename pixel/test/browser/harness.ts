@@ -17,8 +17,8 @@ const ARGUMENTS = [
   "--disable-component-update", "--disable-sync",
 ];
 const PATIENCE_MS = 15_000;
-/** So that no two runs share a site. */
-const RUN = Date.now().toString(36);
+/** So that no two runs share a site, not even those of two engines that begin at once. */
+const RUN = ENGINE.slice(0, 1) + Date.now().toString(36);
 
 /** An event as it is stored. */
 export interface Stored {
