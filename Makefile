@@ -30,7 +30,7 @@ pixel/node_modules/.installed: pixel/package-lock.json
 	cd pixel && npm ci --no-audit --no-fund --loglevel=error
 	touch $@
 
-$(PIXEL): pixel/node_modules/.installed $(wildcard pixel/src/*.ts) pixel/build.mjs
+$(PIXEL): pixel/node_modules/.installed $(wildcard pixel/src/*.ts) pixel/build.mjs pixel/rules.mjs functions/collect/rules.json
 	cd pixel && npm run --silent build
 
 .PHONY: setup

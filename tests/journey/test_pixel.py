@@ -1,4 +1,4 @@
-"""The pixel in real browsers: each scenario of `pixel/test/browser` and `exit` against the running platform."""
+"""The pixel in real browsers: each scenario of `pixel/test/{browser,exit,offline}` against the running platform."""
 
 import os
 import shutil
@@ -42,6 +42,16 @@ def runs(start):
     return {engine: ended(process) for engine, process in running.items()}
 
 
+@pytest.fixture(scope="module")
+def away(start):
+    """Two minutes in which nearly nothing happens, beside everything else."""
+    running = {engine: start("offline", engine) for engine in PROGRAMS}
+    yield running
+    for process in running.values():
+        process.kill()
+        process.wait()
+
+
 def ended(process):
     return process.communicate()[0], process.returncode
 
@@ -54,10 +64,15 @@ def holds(printed, status):
 
 
 @pytest.mark.parametrize("engine", PROGRAMS)
-def test_every_scenario_holds(runs, engine):
+def test_every_scenario_holds(away, runs, engine):
     holds(*runs[engine])
 
 
 @pytest.mark.parametrize("engine", PROGRAMS)
 def test_what_is_done_right_before_the_end_is_not_lost(runs, start, engine):
     holds(*ended(start("exit", engine)))
+
+
+@pytest.mark.parametrize("engine", PROGRAMS)
+def test_what_is_made_without_a_network_arrives_when_it_is_back(away, engine):
+    holds(*ended(away[engine]))

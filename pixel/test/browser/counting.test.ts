@@ -143,3 +143,38 @@ scenario("no listener keeps a page out of the cache, and one name is all that th
   assert.deepEqual(await page.evaluate("Object.keys(window).filter((name) => !before.includes(name) && !['before', 'heard'].includes(name))"), ["evothesis"]);
   assert.equal(await page.evaluate("document.body.innerHTML.includes('evothesis')"), false);
 });
+
+scenario("a page that a program opens, or another page frames, says so", async (site) => {
+  site.serve("/", "<iframe src='/framed'></iframe>").serve("/framed", site.script()).serve("/alone", site.script());
+  await site.open();
+  const page = await site.open("/alone");
+  await page.bringToFront();
+  const marks = Object.fromEntries((await site.events(2, "page_view")).map(({ url, raw_event_data }) => [new URL(url).pathname, raw_event_data.data]));
+  assert.equal(marks["/framed"]?.["framed"], true);
+  assert.equal(marks["/alone"]?.["framed"], undefined);
+  assert.equal(marks["/alone"]?.["webdriver"], true);
+});
+
+scenario("a page at rest has no timer, makes no request, and looks as it would without the pixel", async (site) => {
+  // What runs is counted from the outside.
+  const counted = `(() => {
+    const set = window.setTimeout, clear = window.clearTimeout, pending = window.pending = new Set();
+    window.setTimeout = (work, ms, ...rest) => { const id = set(() => { pending.delete(id); work() }, ms, ...rest); pending.add(id); return id };
+    window.clearTimeout = (id) => { pending.delete(id); clear(id) };
+    window.setInterval = () => { throw new Error("an interval") };
+  })()`;
+  site.serve("/", `<button id="b">b</button><p>Some text to select.</p><form><input name="q"></form><div style="height:3000px"></div>${site.script()}`);
+  const page = await site.open("/", (tab) => tab.evaluateOnNewDocument(counted));
+  const before = await page.content();
+  await page.click("#b");
+  await page.evaluate("scrollTo(0, 1000); getSelection().selectAllChildren(document.querySelector('p'))");
+  await site.events(1, "text_select");
+  await page.focus("input");
+  await page.keyboard.type("x");
+  await until(() => page.evaluate("pending.size === 0"), "rest");
+  const requests = site.requests().length;
+  assert.equal(await page.content(), before);
+  await page.evaluate("document.title");
+  assert.equal(site.requests().length, requests);
+  assert.equal(await page.evaluate("pending.size"), 0);
+});

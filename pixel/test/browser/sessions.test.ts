@@ -68,6 +68,16 @@ scenario("after half an hour without an event a session is another one, in all t
   assert.equal(session["later"], session["late"]);
 });
 
+scenario("a session ends after a day, however busy it was", async (site) => {
+  site.serve("/", site.script());
+  const page = await site.open("/", withClock);
+  await site.events(1, "page_view");
+  await page.evaluate(`for (let i = 0; i < 50; i++) { skip(${String(29 * MINUTE)}); evothesis("track", "busy") }`);
+  const sessions = (await site.events(50, "busy")).map(({ session_id }) => session_id);
+  // 24 hours are 49 times 29 minutes and something.
+  assert.deepEqual(sessions.map((id) => id === sessions[0]), Array.from({ length: 50 }, (_, i) => i < 49));
+});
+
 scenario("what the visitor did not do lets no session go on", async (site) => {
   site.serve("/", site.script());
   const page = await site.open("/", withClock);
