@@ -10,7 +10,7 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { brotliCompressSync, constants, gzipSync } from "node:zlib";
+import { weigh } from "../pixel/weigh.mjs";
 
 const PIXEL = new URL("../pixel/", import.meta.url);
 const { build } = createRequire(new URL("package.json", PIXEL))("esbuild");
@@ -35,8 +35,9 @@ try {
   console.log("tracker".padEnd(42), "raw".padStart(8), "gzip".padStart(8), "brotli".padStart(8), "checks of 35".padStart(14), "of our weight".padStart(14));
   const own = weigh(readFileSync(new URL("dist/tracking.js", PIXEL)));
   show("evothesis tracking.js", own, "", own);
-  const parts = ["tracking", "errors", "vitals"].map((name) => weigh(readFileSync(new URL(`dist/${name}.js`, PIXEL))));
-  show("evothesis with errors.js and vitals.js", parts.reduce((a, b) => a.map((size, i) => size + b[i])), "", own);
+  const parts = ["errors", "vitals"].map((name) => weigh(readFileSync(new URL(`dist/${name}.js`, PIXEL))));
+  const all = (size) => parts.reduce((sum, part) => sum + part[size], own[size]);
+  show("evothesis with errors.js and vitals.js", { raw: all("raw"), gzip: all("gzip"), brotli: all("brotli") }, "", own);
   for (const peer of PEERS) {
     const [name, version, file, checks] = peer;
     show(`${name} ${version}`, weigh(file ? published(npm("pack", ...named([peer])).trim(), file) : await bundled(name)), checks, own);
@@ -60,11 +61,6 @@ async function bundled(name) {
   return Buffer.from(bundle.outputFiles[0].contents);
 }
 
-function weigh(file) {
-  const brotli = brotliCompressSync(file, { params: { [constants.BROTLI_PARAM_QUALITY]: 11, [constants.BROTLI_PARAM_LGWIN]: 24 } });
-  return [file.length, gzipSync(file, { level: 9 }).length, brotli.length];
-}
-
-function show(name, sizes, checks, own) {
-  console.log(name.padEnd(42), ...sizes.map((size) => String(size).padStart(8)), String(checks).padStart(14), `${(sizes[2] / own[2]).toFixed(2)} x`.padStart(14));
+function show(name, { raw, gzip, brotli }, checks, own) {
+  console.log(name.padEnd(42), ...[raw, gzip, brotli].map((size) => String(size).padStart(8)), String(checks).padStart(14), `${(brotli / own.brotli).toFixed(2)} x`.padStart(14));
 }

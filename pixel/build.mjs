@@ -1,9 +1,9 @@
 // Builds the pixel and its optional parts, each one file that every page can load, and prints what they weigh.
 import { readFileSync, writeFileSync } from "node:fs";
-import { brotliCompressSync, constants, gzipSync } from "node:zlib";
 import { build } from "esbuild";
 import { minify } from "terser";
 import { rules } from "./rules.mjs";
+import { weigh } from "./weigh.mjs";
 
 const MOST_BROTLI = 7000;
 const MOST_GZIP = 7800;
@@ -41,16 +41,10 @@ for (const [name, source] of Object.entries(FILES)) {
     format: { comments: false },
   });
   writeFileSync(file, code ?? "");
-  const { raw, gzip, brotli } = weigh(file);
+  const { raw, gzip, brotli } = weigh(readFileSync(file));
   console.log(`${file}: ${raw} B, gzip ${gzip} B, brotli ${brotli} B`);
   if (name === "tracking" && (brotli > MOST_BROTLI || gzip > MOST_GZIP)) {
     console.error(`${file} may weigh ${MOST_BROTLI} B brotli and ${MOST_GZIP} B gzip; every page of every site loads it`);
     process.exitCode = 1;
   }
-}
-
-function weigh(file) {
-  const text = readFileSync(file);
-  const brotli = brotliCompressSync(text, { params: { [constants.BROTLI_PARAM_QUALITY]: 11, [constants.BROTLI_PARAM_LGWIN]: 24 } });
-  return { raw: text.length, gzip: gzipSync(text, { level: 9 }).length, brotli: brotli.length };
 }

@@ -56,8 +56,9 @@ def collect() -> Response:
 def pixel() -> Response:
     """Store what an image's address says, where a browser can do no better.
 
-    Under the endpoint's own path, so that a site that gives it another name has to name it once. `d` is a beacon; without it the image stands in a page for those who run no scripts, and the page is its referrer.
+    `d` is a beacon; without it the image stands in a page for those who run no scripts, and the page is its referrer.
     An image cannot read an answer, so it is one whatever became of the beacon, unless sending it again would help.
+    The pixel asks for it under the endpoint's own path, which is then all that a site has to give another name.
     """
     request = api.request
     headers = _joined(request.to_original_event().get("multiValueHeaders") or {})

@@ -9,7 +9,8 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 from typing import Any
-from urllib.parse import urlsplit
+
+from collect import hosts
 
 # By channel, what begins in a referrer's host with its start or a dot; what was found is the source's name.
 NAMES = {
@@ -58,7 +59,7 @@ def attribute(raw: dict[str, Any], host: str | None) -> None:
 
 def _told(utm: dict[str, Any], click_id: Any, referrer: Any, host: str | None) -> dict[str, Any]:
     source, medium = utm.get("source"), utm.get("medium")
-    channel, found = classify(referrer if isinstance(referrer, str) else "", host or "")
+    channel, found = classify(referrer if isinstance(referrer, str) else "", host)
     if click_id and click_id != FREE_CLICK_ID:
         channel = "paid"
     elif medium and (named := _channel_of(str(medium))):
@@ -69,17 +70,17 @@ def _told(utm: dict[str, Any], click_id: Any, referrer: Any, host: str | None) -
     return {"channel": channel, "source": source} if source else {"channel": channel}
 
 
-@lru_cache(maxsize=10_000)
-def classify(referrer: str, host: str) -> tuple[str, str | None]:
+def classify(referrer: str, host: str | None) -> tuple[str, str | None]:
     """The channel of *referrer* on a page of *host*, and the name of the source if it has one."""
     if referrer.startswith("android-app:"):
         return "app", None
-    try:
-        sender = (urlsplit(referrer).hostname or "").removeprefix("www.")
-    except ValueError:
-        sender = ""
-    if not sender:
-        return "direct", None
+    sender = hosts.site_of(referrer)
+    return _classify(sender, host or "") if sender else ("direct", None)
+
+
+# By host: a referrer is whatever a sender writes, and a thousand of the longest would fill an environment's memory.
+@lru_cache(maxsize=10_000)
+def _classify(sender: str, host: str) -> tuple[str, str | None]:
     if _registrable(sender) == _registrable(host):
         return "internal", None
     for channel, names in REFERRERS:
@@ -88,7 +89,6 @@ def classify(referrer: str, host: str) -> tuple[str, str | None]:
     return "referral", sender
 
 
-@lru_cache(maxsize=1000)
 def _channel_of(medium: str) -> str | None:
     return next((channel for channel, pattern in MEDIA if pattern.search(medium)), None)
 

@@ -1,5 +1,5 @@
 import { option } from "./options";
-import { allow, forget, forgetIds, load, peek, save } from "./storage";
+import { allow, forget, load, peek, save } from "./storage";
 
 const cookieless = option("consent") === "cookieless";
 let waits = option("consent") === "opt-in";
@@ -14,7 +14,7 @@ export function consent(): boolean | null {
   const said = load("consent") || (!cookieless && peek("consent"));
   const decided = said ? said[0] === "g" : waits ? null : true;
   allow(!!decided && !cookieless);
-  if (!decided) forgetIds();
+  if (!decided) forget(false);
   return decided;
 }
 
@@ -28,7 +28,7 @@ export function decide(granted: boolean | null, source: string): boolean {
   const before = consent();
   const news = granted !== null && (granted !== before || (granted && consentSource() !== source));
   if (news) {
-    if (!granted) forget();
+    if (!granted) forget(true);
     // An objection is remembered where silence would mean yes; the word alone, with nobody's id.
     allow((granted || !waits) && !cookieless);
     save("consent", granted ? `granted ${source}` : "denied");

@@ -1,4 +1,3 @@
-import { visible } from "./outbox";
 import { hear } from "./safely";
 
 /** Who did nothing for so long is not there. */
@@ -32,6 +31,11 @@ export function engaged(): number {
   count(now);
   if (visible() && document.hasFocus()) since = now;
   return Math.round(total);
+}
+
+/** Whether the page is in sight. */
+export function visible(): boolean {
+  return document.visibilityState !== "hidden";
 }
 
 function count(now: number): void {

@@ -131,11 +131,6 @@ export function drop(): void {
   remove(KEY);
 }
 
-/** Whether the page is in sight. */
-export function visible(): boolean {
-  return document.visibilityState !== "hidden";
-}
-
 function schedule(ms = GATHER_MS): void {
   if (waiting.length && !timer) {
     timer = later(() => {

@@ -1,7 +1,7 @@
 import { arrival } from "./attribution";
-import { beginEngagement, engaged } from "./engagement";
+import { beginEngagement, engaged, visible } from "./engagement";
 import { option, words } from "./options";
-import { add, comeBack, type Data, flushAtExit, page, visible } from "./outbox";
+import { add, comeBack, type Data, flushAtExit, page } from "./outbox";
 import { attempt, hear, later, safely } from "./safely";
 import { beginScroll, deepest } from "./scroll";
 import { session } from "./session";

@@ -4,9 +4,9 @@ import { attempt } from "./safely";
 /* Storage that may be forbidden, blocked, full, or taken away: then memory serves for as long as the page lives. */
 
 const PREFIX = "evothesis.";
-/** With `data-cookie-domain` all sub-domains share the ids and the consent, which only cookies are; queues are a page's own. */
+/** With `data-cookie-domain` all sub-domains share what is not a page's own queue, as only cookies are shared. */
 const domain = option("cookie-domain");
-const IDS = ["visitor", "session"];
+const KEYS = ["visitor", "session", "arrived", "consent"];
 const COOKIE_SECONDS = 34e6; // 13 months
 
 const memory: Record<string, string> = {};
@@ -67,14 +67,12 @@ export function keys(): string[] {
   return attempt(() => Object.keys(window.localStorage).filter((key) => !key.indexOf(PREFIX)).map((key) => key.slice(PREFIX.length))) || [];
 }
 
-/** Forget everything that the pixel ever kept. */
-export function forget(): void {
-  for (const key of [...keys(), ...IDS, ...Object.keys(memory)]) remove(key);
-}
-
-/** Forget the ids, if another tab kept them in the moment in which it was told not to. */
-export function forgetIds(): void {
-  for (const key of IDS) if (peek(key)) remove(key);
+/**
+ * Forget all that the pixel ever kept, but for the page's own queue in memory; or, where another tab or sub-domain was
+ * told no, what is left on the device beside the word of that.
+ */
+export function forget(all: boolean): void {
+  for (const key of [...keys(), ...KEYS]) if (all || (key !== "consent" && peek(key))) remove(key);
 }
 
 /**

@@ -1,16 +1,16 @@
 // In this order like stands beside like in the bundle, which is then compressed a little better.
-import { watchEngagement } from "./engagement";
-import { arrive } from "./domains";
-import { add, type Data, drop, resume, visible, watchNetwork } from "./outbox";
-import { hear, safely } from "./safely";
-import { consent, decide } from "./consent";
+import { add, type Data, drop, resume, watchNetwork } from "./outbox";
 import { words } from "./options";
-import { watchForms } from "./forms";
-import { watchSelection } from "./selection";
-import { nameOf, watchClicks } from "./clicks";
 import { watchScroll } from "./scroll";
-import { viewPage, watchPageViews } from "./page_views";
+import { watchSelection } from "./selection";
+import { hear, safely } from "./safely";
 import { objects } from "./signals";
+import { consent, decide } from "./consent";
+import { visible, watchEngagement } from "./engagement";
+import { viewPage, watchPageViews } from "./page_views";
+import { arrive } from "./domains";
+import { nameOf, watchClicks } from "./clicks";
+import { watchForms } from "./forms";
 
 interface Consent {
   /** Null: somebody is going to ask. */

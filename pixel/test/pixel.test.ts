@@ -9,7 +9,7 @@ import { uuid } from "../src/uuid";
 
 beforeEach(() => {
   storage.blocked = false;
-  forget();
+  forget(true);
   stored.clear();
   allow(true);
   delete attributes["data-campaign-session"];
@@ -94,7 +94,7 @@ void test("forgetting leaves nothing", () => {
   save("queue.1", "[]");
   stored.set("evothesis.queue.2", "[]");
   stored.set("other", "1");
-  forget();
+  forget(true);
   assert.deepEqual([...stored.keys()], ["other"]);
   assert.deepEqual([load("visitor"), keys()], [undefined, []]);
 });

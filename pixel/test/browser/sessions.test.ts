@@ -118,6 +118,25 @@ scenario("sub-domains that share a cookie share the visitor and the session", as
   assert.equal(new Set(found.map(({ visitor_id, session_id }) => visitor_id + session_id)).size, 1);
 });
 
+scenario("a yes that is taken back on one sub-domain is taken back on all that share a cookie", async (site) => {
+  const [a, b] = ["a", "b"].map((name) => new Site(site.context, `${name}.${site.host}`)) as [Site, Site];
+  for (const sub of [a, b]) sub.serve("/", sub.script(`data-consent="opt-in" data-cookie-domain="${site.host}"`));
+  const first = await a.open();
+  await first.evaluate("evothesis.consent({ analytics: true })");
+  await a.events(1, "page_view");
+  const second = await b.open();
+  await b.events(1, "page_view");
+  await second.evaluate("evothesis.consent({ analytics: false })");
+  assert.deepEqual(await second.evaluate("[document.cookie, localStorage.length]"), ["", 0]);
+  const requests = a.requests().length;
+  await first.reload();
+  await first.evaluate("evothesis('track', 'after')");
+  assert.deepEqual(await first.evaluate("[document.cookie, localStorage.length]"), ["", 0]);
+  // What it might still say, it would say when it is left.
+  await first.goto(a.url("/none"));
+  assert.equal(a.requests().length, requests);
+});
+
 scenario("sub-domains that do not, and another site, are strangers", async (site) => {
   const subs = ["a", "b"].map((name) => new Site(site.context, `${name}.${site.host}`));
   const found = [];
