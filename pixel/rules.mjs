@@ -19,7 +19,7 @@ function written() {
   // A word and its plural are one.
   const spelled = (...words) => words.flat().join("|").replace(/ /g, "_").replace(/\b(\w+)\|\1(\w)\b/g, "$1$2?");
   const harmless = `_(?:${spelled(table.harmless_first_words)})_|.*_(?:${spelled(table.harmless_last_words)})_$`;
-  const sensitive = `_(?:${spelled(table.sensitive_words, table.sensitive_pairs)})_|_(?:${spelled(table.sensitive_last_words)})_$`;
+  const sensitive = `_(?:(?:${spelled(table.sensitive_words, grouped(table.sensitive_pairs))})_|(?:${spelled(table.sensitive_last_words)})_$)`;
   return [
     `export const SENSITIVE = /^_(?:${spelled(table.sensitive_keys)})_$|^(?!${harmless}).*(?:${sensitive})/;`,
     // A domain ends as no file's name does, and nothing goes on after it.
@@ -29,12 +29,22 @@ function written() {
   ].join("\n");
 }
 
+/** Pairs of words that begin alike, as one. */
+function grouped(pairs) {
+  const seconds = {};
+  for (const pair of pairs) {
+    const [first, second] = pair.split(" ");
+    (seconds[first] ??= []).push(second);
+  }
+  return Object.entries(seconds).map(([first, rest]) => `${first} ${rest.length > 1 ? `(?:${rest.join("|")})` : rest[0]}`);
+}
+
 /** The numbers that an issuer gives out, by their first digits and their lengths. */
 function issued(issuers) {
   const byRest = {};
   for (const { from, to, lengths: [least, most] } of issuers) {
     const rest = `.{${least - from.length},${most - from.length}}`.replace(/(\d+),\1\}/, "$1}");
-    (byRest[rest] ??= []).push(toRegexRange(+from, +to, { capture: false }).replace(/^\(\?:(.*)\)$/, "$1"));
+    (byRest[rest] ??= []).push(toRegexRange(+from, +to, { shorthand: true }).replace(/^\(\?:(.*)\)$/, "$1"));
   }
   return `^(?:${Object.entries(byRest).map(([rest, starts]) => starts.join("|").replace(/.*\|.*/, "(?:$&)") + rest).join("|")})$`;
 }

@@ -5,5 +5,5 @@ const BROTLI = { params: { [constants.BROTLI_PARAM_QUALITY]: 11, [constants.BROT
 
 /** The bytes of a text as it is, and compressed as well as servers can. */
 export function weigh(text) {
-  return { raw: text.length, gzip: gzipSync(text, { level: 9 }).length, brotli: brotliCompressSync(text, BROTLI).length };
+  return { raw: Buffer.byteLength(text), gzip: gzipSync(text, { level: 9 }).length, brotli: brotliCompressSync(text, BROTLI).length };
 }

@@ -40,5 +40,5 @@ export function decorate(link: Element, { href, host, hostname }: URL): void {
 }
 
 function isOurs(host?: string): boolean {
-  return words("domains").some((domain) => `.${host || ""}`.slice(-domain.length - 1) === `.${domain}`);
+  return words("domains").some((domain) => `.${host || ""}`.endsWith(`.${domain}`));
 }

@@ -10,7 +10,7 @@ export function option(name: string): string {
 
 /** The words of an option that is a list, separated by spaces or commas. */
 export function words(name: string): string[] {
-  return option(name).split(/[\s,]+/).filter(Boolean);
+  return option(name).match(/[^\s,]+/g) || [];
 }
 
 /** Where events go: to where the script came from unless `data-endpoint` says otherwise. */

@@ -9,23 +9,27 @@ import { identifier, uuid } from "./uuid";
 /** What an event is about, in any shape that JSON takes. */
 export type Data = Record<string, unknown>;
 
-interface Event {
+/** What an event says in the page's or the visitor's words, which may tell too much. */
+interface Told {
+  url: string;
+  referrer: string;
+  title: string;
+  data: Data;
+}
+
+interface Event extends Told {
   event_id: string;
   event_type: string;
   timestamp: string;
   session_id: string;
   visitor_id?: string;
   tab_id: string;
-  url: string;
-  referrer: string;
-  title: string;
   page_view_id: string;
   seq: number;
-  data: Data;
 }
 
-/** The page view that events belong to. */
-export const page = { id: "", url: "", referrer: "", tab: "" };
+/** The page view that events belong to, and how many events there were before the next. */
+export const page = { id: "", url: "", referrer: "", tab: "", seq: 0 };
 
 /** Events of one moment travel together; the first is on its way within a second. */
 const GATHER_MS = 400;
@@ -52,26 +56,24 @@ let beaconed: Event[] = [];
 let timer = 0;
 let sending = false;
 let retryMs = 0;
-let seq = 0;
 
-/** Take an event of the page as it is now, or was at `at`. What the visitor did not do is `idle`. */
-export function add(type: string, data: Data, idle?: boolean, at = Date.now()): void {
+/** Take an event of the page as it is now, or was at `at` in its turn. What the visitor did not do is `idle`. */
+export function add(type: string, data: Data, idle?: boolean, at = Date.now(), seq = page.seq++): void {
   const said = consent();
   if (said === false) return;
   waiting.push(
-    redact({
-      event_id: uuid(at),
-      event_type: type,
-      timestamp: iso(at),
-      session_id: session(Date.now(), undefined, idle).id,
-      tab_id: page.tab,
-      url: page.url,
-      referrer: page.referrer,
-      title: document.title,
-      page_view_id: page.id,
-      seq: seq++,
-      data,
-    }) as Event,
+    Object.assign(
+      {
+        event_id: uuid(at),
+        event_type: type,
+        timestamp: iso(at),
+        session_id: session(Date.now(), undefined, idle).id,
+        tab_id: page.tab,
+        page_view_id: page.id,
+        seq,
+      },
+      redact({ url: page.url, referrer: page.referrer, title: document.title, data }) as Told,
+    ),
   );
   if (waiting.length > MOST_WAITING) waiting.shift();
   if (said && !retryMs) {

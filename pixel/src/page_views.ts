@@ -8,13 +8,15 @@ import { session } from "./session";
 import { leaveTab, takeTab } from "./storage";
 import { identifier, uuid } from "./uuid";
 
-/** A router sets the title after the address; and what it redirects from within this time was never seen. */
+/** A page sets its title after it began, and a router after the address; what it redirects from by then was never seen. */
 const TITLE_MS = 100;
 
 let timer = 0;
 /** Counts the page view that waits for its title. */
 let emit: (() => void) | null = null;
 let identity = "";
+/** Whether the page came by a route, and not with its document, which a server sent and a campaign may have named. */
+let routed = false;
 let left = true;
 
 /** Watch the pages that the visitor sees, from the one that is open. */
@@ -37,6 +39,7 @@ export function watchPageViews(): void {
     comeBack();
   });
   hear("visibilitychange", () => {
+    if (emit) emit();
     tell(document.visibilityState, engaged());
     if (visible()) comeBack();
     else flushAtExit();
@@ -63,8 +66,10 @@ function tell(state: string, engaged_ms: number): void {
 
 function enter(referrer: string, how?: string, data?: Data): void {
   const at = Date.now();
+  const turn = page.seq++;
   left = false;
   identity = identityNow();
+  routed = how === "route";
   page.id = uuid(at);
   page.referrer = referrer;
   page.url = location.href;
@@ -89,10 +94,9 @@ function enter(referrer: string, how?: string, data?: Data): void {
   emit = () => {
     emit = null;
     clearTimeout(timer);
-    add("page_view", view, false, at);
+    add("page_view", view, false, at, turn);
   };
-  if (how === "route") timer = later(emit, TITLE_MS);
-  else emit();
+  timer = later(emit, TITLE_MS);
 }
 
 /** The page that was open is left: what is known of it by now is all there will be. */
@@ -106,7 +110,7 @@ function leave(): void {
 function route(): void {
   const from = page.url;
   if (identityNow() === identity) page.url = location.href;
-  else if (emit) {
+  else if (emit && routed) {
     // A redirect: nobody saw where it led from.
     clearTimeout(timer);
     enter(page.referrer, "route");

@@ -22,5 +22,5 @@ export function hear(names: string, handler: (event: never) => void, target: Eve
 
 /** Do something later, and nothing that fails. */
 export function later(work: () => void, ms: number): number {
-  return window.setTimeout(safely(work), ms);
+  return setTimeout(safely(work), ms) as unknown as number;
 }

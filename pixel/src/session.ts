@@ -39,10 +39,12 @@ function isId(text: string): boolean {
 
 /** The session as it is kept, however long ago it was seen. */
 export function kept(): Session | undefined {
-  return attempt(() => {
-    const session = JSON.parse(decodeURIComponent(load("session") as string)) as Session;
-    return isId(session.id) ? session : undefined;
-  });
+  const text = load("session");
+  // To fail where there is none yet would take longer than all the rest.
+  return text && attempt(() => {
+    const session = JSON.parse(decodeURIComponent(text)) as Session;
+    return isId(session.id) && session;
+  }) || undefined;
 }
 
 /**

@@ -37,7 +37,7 @@ export function peek(key: string): string | undefined {
     attempt(() =>
       isCookie(key)
         ? (new RegExp(`${PREFIX}${key}=([^;]*)`).exec(document.cookie) || [])[1]
-        : window.localStorage.getItem(PREFIX + key),
+        : localStorage.getItem(PREFIX + key),
     ) || undefined
   );
 }
@@ -48,7 +48,7 @@ export function save(key: string, value: string): void {
   if (!allowed) return;
   attempt(() => {
     if (isCookie(key)) setCookie(key, value, COOKIE_SECONDS);
-    else window.localStorage.setItem(PREFIX + key, value);
+    else localStorage.setItem(PREFIX + key, value);
   });
   if (peek(key) === value) memory[key] = "";
 }
@@ -57,14 +57,14 @@ export function save(key: string, value: string): void {
 export function remove(key: string): void {
   memory[key] = "";
   attempt(() => {
-    window.localStorage.removeItem(PREFIX + key);
+    localStorage.removeItem(PREFIX + key);
     if (isCookie(key)) setCookie(key, "", 0);
   });
 }
 
 /** The keys that are kept on the device. */
 export function keys(): string[] {
-  return attempt(() => Object.keys(window.localStorage).filter((key) => !key.indexOf(PREFIX)).map((key) => key.slice(PREFIX.length))) || [];
+  return attempt(() => Object.keys(localStorage).filter((key) => !key.indexOf(PREFIX)).map((key) => key.slice(PREFIX.length))) || [];
 }
 
 /**
@@ -80,16 +80,17 @@ export function forget(all: boolean): void {
  * copy that a browser makes of a tab's storage has none.
  */
 export function takeTab(): string | null | undefined {
-  return attempt(() => {
-    const id = allowed ? window.sessionStorage.getItem(PREFIX) : null;
-    window.sessionStorage.removeItem(PREFIX);
+  // Where nobody was before no page left one; a first look takes a browser longer than all that is done with it.
+  return allowed && !peek("visitor") ? null : attempt(() => {
+    const id = allowed ? sessionStorage.getItem(PREFIX) : null;
+    sessionStorage.removeItem(PREFIX);
     return id;
   });
 }
 
 /** Leave the tab's id for the next page of the same tab. */
 export function leaveTab(id: string): void {
-  attempt(() => { if (allowed) window.sessionStorage.setItem(PREFIX, id); });
+  attempt(() => { if (allowed) sessionStorage.setItem(PREFIX, id); });
 }
 
 function isCookie(key: string): boolean {

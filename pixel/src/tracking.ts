@@ -3,7 +3,7 @@ import { add, type Data, drop, resume, watchNetwork } from "./outbox";
 import { words } from "./options";
 import { watchScroll } from "./scroll";
 import { watchSelection } from "./selection";
-import { hear, safely } from "./safely";
+import { hear, later, safely } from "./safely";
 import { objects } from "./signals";
 import { consent, decide } from "./consent";
 import { visible, watchEngagement } from "./engagement";
@@ -51,8 +51,9 @@ function start(): void {
   if (objects()) return;
   // A decision that waits in the queue comes before everything else.
   for (const call of (before && before.q) || []) run(Array.from(call) as Call);
-  hear("prerenderingchange visibilitychange", watch);
-  watch();
+  // Not at once: the browser goes on with the page first. Who leaves before that has seen it too.
+  hear("prerenderingchange visibilitychange pagehide", watch);
+  later(watch, 0);
 }
 
 /** Begin as soon as the page is in sight: one that is drawn ahead, or behind, may never be. */

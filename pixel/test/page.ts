@@ -27,7 +27,9 @@ const localStorage = new Proxy(methods, {
 
 const script = { src: "https://c.example/js/tracking.js", getAttribute: (name: string) => attributes[name] ?? null };
 for (const [name, value] of Object.entries({
-  window: { localStorage, sessionStorage: localStorage },
+  window: {},
+  localStorage,
+  sessionStorage: localStorage,
   location: new URL("https://shop.example/"),
   document: { currentScript: script, cookie: "" },
 })) {

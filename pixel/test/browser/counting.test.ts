@@ -77,6 +77,29 @@ scenario("a router that redirects, and a title that comes late, are one page vie
   assert.deepEqual(paths(await site.settled(page)), ["/", "/new"]);
 });
 
+scenario("a route in the first moment is another page view, for what came with the document was asked for", async (site) => {
+  site.serve("/", `${site.script()}<script>setTimeout(() => history.pushState({}, "", "/home"), 20)</script>`);
+  const page = await site.open("/?utm_source=letter");
+  const views = await site.events(2, "page_view");
+  assert.deepEqual(paths(await site.settled(page)), ["/?utm_source=letter", "/home"]);
+  assert.deepEqual(views[0]?.raw_event_data.data["utm"], { source: "letter" });
+});
+
+scenario("a page that sends its visitor on at once is a page view", async (site) => {
+  site.serve("/", `${site.script()}<script>location.href = "/next"</script>`).serve("/next", site.script());
+  const page = await site.context.newPage();
+  await page.goto(site.url()).catch(() => undefined);
+  await site.events(2, "page_view");
+  assert.deepEqual(paths(await site.stored()), ["/", "/next"]);
+});
+
+scenario("a title that stands below the script is the page view's", async (site) => {
+  site.serve("/", `<html><head>${site.script()}<title>Below</title></head><body>x</body></html>`);
+  await site.open();
+  const [view] = await site.events(1, "page_view");
+  assert.equal(view?.raw_event_data.title, "Below");
+});
+
 scenario("other libraries that wrap the history get what they expect", async (site) => {
   site.serve(
     "/",
