@@ -1,29 +1,40 @@
-// Measures what the pixel costs a page while it loads, on a processor slowed down four times.
+// Measures what the pixel costs a page while it loads, beside its peers.
 //
 //     node benchmarks/pixel_load.mjs [LOADS]
 //
-// The same page is opened with the pixel and without it, in turns; medians of the main thread's time and of the scripts'
-// time, their difference, and the total blocking time (what tasks take over 50 ms). "Evaluation" is the script alone.
+// The same page is opened in fresh profiles without a tracker, with the pixel, with peers that capture by themselves
+// what it captures, and with a script that does no more than any tracker must: look into the storage, write there, send
+// one request. All take turns, at the processor's full speed and slowed down four times. Printed are medians of what each
+// adds to the page without any: the main thread's processor time, its longest task, and the total blocking time (what
+// tasks take over 50 ms, by the clock on the wall).
 import http from "node:http";
 import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
+import { peers } from "./peers.mjs";
 
-const PIXEL = new URL("../pixel/", import.meta.url);
-const puppeteer = createRequire(new URL("package.json", PIXEL))("puppeteer-core");
-const LOADS = Number(process.argv[2] ?? 20);
-const SLOWER = 4;
+const puppeteer = createRequire(new URL("../pixel/package.json", import.meta.url))("puppeteer-core");
+const LOADS = Number(process.argv[2] ?? 15);
 const SETTLED_MS = 1500;
+const LONG_MS = 50;
+/** No more than names the tracker's own tasks: what is recorded costs time itself. */
+const CATEGORIES = ["devtools.timeline"];
+
+const LEAST = `localStorage.getItem("a"); localStorage.setItem("b", "1"); setTimeout(() => fetch("/beacon", { method: "POST", body: "x", keepalive: true }), 400)`;
+const scripts = new Map([
+  ["no tracker", ""],
+  ["the least that a tracker does", LEAST],
+  ["evothesis tracking.js", readFileSync(new URL("../pixel/dist/tracking.js", import.meta.url))],
+]);
+for (const { name, text, begin } of await peers(({ begin }) => begin)) scripts.set(name, `${text};${begin}`);
 
 const text = "<p>Some text of a page that has a little to say.</p>".repeat(200);
-const page = (script) => `<!doctype html><html><head><title>A page</title>${script}</head><body>${text}<form><input name="q"></form></body></html>`;
-const FILES = {
-  "/without": ["text/html", page("")],
-  "/with": ["text/html", page('<script src="/js/tracking.js"></script>')],
-  "/js/tracking.js": ["text/javascript", readFileSync(new URL("dist/tracking.js", PIXEL))],
-};
-const server = http.createServer((request, response) => {
-  const [type, body] = FILES[request.url] ?? ["application/json", "{}"];
-  response.writeHead(FILES[request.url] ? 200 : 202, { "content-type": type });
+let served = "";
+const server = http.createServer(({ url }, response) => {
+  const [type, body] = {
+    "/page": ["text/html", `<!doctype html><html><head><title>A page</title>${served && '<script src="/js/tracking.js"></script>'}</head><body>${text}<form><input name="q"></form></body></html>`],
+    "/js/tracking.js": ["text/javascript", served],
+  }[url] ?? ["application/json", "{}"];
+  response.writeHead(200, { "content-type": type });
   response.end(body);
 });
 await new Promise((ready) => server.listen(0, "127.0.0.1", ready));
@@ -32,63 +43,58 @@ const browser = await puppeteer.launch({
   args: ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-sync"],
 });
 try {
-  const seen = { "/without": [], "/with": [] };
-  for (let i = 0; i < LOADS; i++) for (const path of Object.keys(seen)) seen[path].push(await load(path));
-  const median = (path, name) => seen[path].map((one) => one[name]).sort((a, b) => a - b)[LOADS >> 1];
-  for (const name of ["main thread", "scripts", "evaluation", "blocking"]) {
-    const [without, withIt] = [median("/without", name), median("/with", name)];
-    console.log(`${name.padEnd(12)} without ${without.toFixed(2)} ms, with ${withIt.toFixed(2)} ms, added ${(withIt - without).toFixed(2)} ms`);
-  }
-  const tasks = seen["/with"].map((one) => one.longest);
-  console.log(`longest task of a load with it: ${Math.max(...tasks).toFixed(1)} ms at worst (0: none over 50 ms)`);
+  for (const slower of [1, 4]) await compare(slower);
 } finally {
   await browser.close();
   server.close();
 }
 
-/** One load in a fresh profile: the ms that it took of the main thread. */
-async function load(path) {
+async function compare(slower) {
+  const seen = new Map([...scripts.keys()].map((name) => [name, []]));
+  for (let i = 0; i < LOADS; i++) for (const [name, script] of scripts) seen.get(name).push(await load(script, slower));
+  const median = (name, what) => seen.get(name).map((one) => one[what]).sort((a, b) => a - b)[LOADS >> 1];
+  console.log(`\nprocessor ${slower === 1 ? "at full speed" : `slowed down ${slower} times`}, medians of ${LOADS} loads, ms`);
+  console.log("".padEnd(40), "main thread".padStart(12), "added".padStart(8), "longest task".padStart(14), "blocking added".padStart(16));
+  for (const name of scripts.keys()) {
+    const [own, bare] = [name, "no tracker"].map((one) => (what) => median(one, what));
+    const [thread, blocking] = ["thread", "blocking"].map((what) => own(what) - bare(what));
+    console.log(name.padEnd(40), own("thread").toFixed(1).padStart(12), thread.toFixed(1).padStart(8), own("longest").toFixed(1).padStart(14), blocking.toFixed(1).padStart(16));
+  }
+}
+
+/** One load in a fresh profile: the ms that its tasks took of the main thread's processor, blocked it, and the longest run of the tracker. */
+async function load(script, slower) {
+  served = script;
   const context = await browser.createBrowserContext();
-  const tab = await context.newPage();
-  const devtools = await tab.createCDPSession();
-  await devtools.send("Emulation.setCPUThrottlingRate", { rate: SLOWER });
-  await devtools.send("Performance.enable", { timeDomain: "threadTicks" });
-  await devtools.send("Profiler.enable");
-  await devtools.send("Profiler.setSamplingInterval", { interval: 100 });
-  await tab.evaluateOnNewDocument(() => {
-    globalThis.tasks = [];
-    new PerformanceObserver((list) => globalThis.tasks.push(...list.getEntries().map((entry) => entry.duration))).observe({ entryTypes: ["longtask"] });
-  });
-  const before = await metrics(devtools);
-  await devtools.send("Profiler.start");
-  await tab.goto(`http://127.0.0.1:${server.address().port}${path}`);
-  await new Promise((go) => setTimeout(go, SETTLED_MS));
-  const { profile } = await devtools.send("Profiler.stop");
-  const after = await metrics(devtools);
-  const tasks = await tab.evaluate(() => globalThis.tasks);
-  await context.close();
-  return {
-    "main thread": 1000 * (after.TaskDuration - before.TaskDuration),
-    scripts: 1000 * (after.ScriptDuration - before.ScriptDuration),
-    evaluation: spent(profile),
-    blocking: tasks.reduce((sum, ms) => sum + Math.max(0, ms - 50), 0),
-    longest: Math.max(0, ...tasks),
-  };
+  try {
+    const tab = await context.newPage();
+    const devtools = await tab.createCDPSession();
+    await devtools.send("Emulation.setCPUThrottlingRate", { rate: slower });
+    await devtools.send("Performance.enable", { timeDomain: "threadTicks" });
+    await tab.evaluateOnNewDocument(() => {
+      globalThis.long = [];
+      new PerformanceObserver((list) => globalThis.long.push(...list.getEntries().map(({ duration }) => duration))).observe({ entryTypes: ["longtask"] });
+    });
+    await tab.tracing.start({ categories: CATEGORIES });
+    const before = await taskSeconds(devtools);
+    await tab.goto(`http://127.0.0.1:${server.address().port}/page`);
+    await new Promise((go) => setTimeout(go, SETTLED_MS));
+    const thread = 1000 * ((await taskSeconds(devtools)) - before);
+    const long = await tab.evaluate(() => globalThis.long);
+    const { traceEvents } = JSON.parse(Buffer.from(await tab.tracing.stop()).toString());
+    return { thread, blocking: long.reduce((sum, ms) => sum + ms - LONG_MS, 0), longest: longest(traceEvents) };
+  } finally {
+    await context.close();
+  }
 }
 
-async function metrics(devtools) {
+async function taskSeconds(devtools) {
   const { metrics } = await devtools.send("Performance.getMetrics");
-  return Object.fromEntries(metrics.map(({ name, value }) => [name, value]));
+  return metrics.find(({ name }) => name === "TaskDuration").value;
 }
 
-/** The ms in which a function of the pixel, or one that it called, was on top of the stack. */
-function spent({ nodes, samples, timeDeltas }) {
-  const ours = new Set();
-  const mark = (node, inside) => {
-    const here = inside || node.callFrame.url.endsWith("tracking.js");
-    if (here) ours.add(node.id);
-    for (const child of node.children ?? []) mark(nodes.find(({ id }) => id === child), here);
-  };
-  mark(nodes[0], false);
-  return samples.reduce((sum, id, i) => sum + (ours.has(id) ? timeDeltas[i] : 0), 0) / 1000;
+/** The ms of the longest run of the tracker's script. */
+function longest(events) {
+  const runs = events.filter(({ name, dur, args }) => dur && /^(EvaluateScript|FunctionCall)$/.test(name) && args.data?.url?.endsWith("/js/tracking.js"));
+  return Math.max(0, ...runs.map(({ dur }) => dur)) / 1000;
 }
