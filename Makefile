@@ -41,7 +41,7 @@ run: setup ## Start PostgreSQL, LocalStack S3 and the runtime on http://127.0.0.
 	@exec $(BIN)/evothesis run
 
 .PHONY: test
-test: setup ## Run the whole suite on real PostgreSQL, LocalStack S3, Chromium and Firefox
+test: setup ## Run the whole suite on real PostgreSQL, LocalStack S3, Chromium, Firefox and WebKit
 	cd pixel && npm test --silent
 	$(BIN)/pytest
 
