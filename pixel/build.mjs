@@ -1,9 +1,10 @@
 // Builds the pixel and its optional parts, each one file that every page can load, and prints what they weigh.
+import { createHash } from "node:crypto";
 import { mkdirSync, writeFileSync } from "node:fs";
 import { build } from "esbuild";
 import { minify } from "terser";
 import { rules } from "./rules.mjs";
-import { weigh } from "./weigh.mjs";
+import { brotli, gzip, weigh } from "./weigh.mjs";
 
 const MOST_BROTLI = 7000;
 const MOST_GZIP = 7800;
@@ -12,6 +13,10 @@ const FILES = { tracking: "tracking", consent: "consent_platforms", errors: "err
 /** Ways to say the same, of which now one and now another compresses best: by a hundredth, which is a feature's worth. */
 const WAYS = [{}, { hoist_funs: true }, { conditionals: false }, { booleans: false }, { inline: 1 }];
 
+/** What a page needs that wants this very file and no other: its name with the version, and its hash (W3C SRI). */
+const manifest = {};
+
+mkdirSync("dist", { recursive: true });
 for (const [name, source] of Object.entries(FILES)) {
   const ways = [];
   for (const minifyIdentifiers of [true, false]) {
@@ -19,14 +24,27 @@ for (const [name, source] of Object.entries(FILES)) {
     for (const way of WAYS) ways.push(await shorten(bundled, way));
   }
   const [smallest] = ways.sort((one, other) => weigh(one).brotli - weigh(other).brotli);
-  mkdirSync("dist", { recursive: true });
-  writeFileSync(`dist/${name}.js`, smallest);
-  const { raw, gzip, brotli } = weigh(smallest);
-  console.log(`dist/${name}.js: ${raw} B, gzip ${gzip} B, brotli ${brotli} B`);
-  if (name === "tracking" && (brotli > MOST_BROTLI || gzip > MOST_GZIP)) {
+  publish(`${name}.js`, smallest);
+  const size = weigh(smallest);
+  console.log(`dist/${name}.js: ${size.raw} B, gzip ${size.gzip} B, brotli ${size.brotli} B`);
+  if (name === "tracking" && (size.brotli > MOST_BROTLI || size.gzip > MOST_GZIP)) {
     console.error(`it may weigh ${MOST_BROTLI} B brotli and ${MOST_GZIP} B gzip; every page of every site loads it`);
     process.exitCode = 1;
   }
+}
+
+writeFileSync("dist/manifest.json", `${JSON.stringify(manifest, null, 2)}\n`);
+
+/** Write a file, and beside it what servers send to those who take it compressed. */
+function publish(name, text) {
+  writeFileSync(`dist/${name}`, text);
+  writeFileSync(`dist/${name}.br`, brotli(text));
+  writeFileSync(`dist/${name}.gz`, gzip(text));
+  const version = createHash("sha256").update(text).digest("hex").slice(0, 8);
+  manifest[name] = {
+    versioned: name.replace(".js", `.${version}.js`),
+    integrity: `sha384-${createHash("sha384").update(text).digest("base64")}`,
+  };
 }
 
 /** A part and all that it imports, in one file. */

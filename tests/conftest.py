@@ -196,6 +196,7 @@ def platform(postgres, s3_url, tmp_path_factory):
         "EVOTHESIS_DATA_DIR": str(data_dir),
         "DATABASE_URL": f"{postgres.base}/platform",
         "EXPORT_FORMAT": "json,csv,parquet",
+        "EVOTHESIS_ALIASES": "/assets/a.js=/js/tracking.js /in=/collect",
     }
     for side in ("client", "backup"):
         environ |= {

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import ipaddress
 import os
+import re
 import secrets
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -13,6 +14,10 @@ from pathlib import Path
 
 # The checkout: the template, the pixel and LocalStack's environment lie beside one another in it.
 ROOT = Path(__file__).resolve().parents[2]
+
+# What the pixel asks for, and block lists know by its name.
+_RENAMED = ("/collect", *(f"/js/{part}.js" for part in ("tracking", "consent", "errors", "vitals")))
+_PATH = re.compile(r"/[\w.~/-]+", re.ASCII)
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -31,6 +36,7 @@ class Machine:
     data_dir: Path
     trusted_proxies: tuple[Network, ...]
     localstack_python: Path
+    aliases: Mapping[str, str]
 
     @classmethod
     def from_environ(cls, environ: Mapping[str, str]) -> Machine:
@@ -54,6 +60,7 @@ class Machine:
             data_dir=Path(environ.get("EVOTHESIS_DATA_DIR") or ".data").resolve(),
             trusted_proxies=tuple(proxies),
             localstack_python=Path(python),
+            aliases=_aliases(environ.get("EVOTHESIS_ALIASES") or ""),
         )
 
     @contextmanager
@@ -95,3 +102,16 @@ def _port(name: str, text: str) -> int:
     if not text.isascii() or not text.isdigit() or len(text) > 5 or int(text) > 65_535:
         raise MachineInvalid(f"{name}: {text!r} is not a port from 0 to 65535")
     return int(text)
+
+
+def _aliases(text: str) -> dict[str, str]:
+    """`/stats.js=/js/tracking.js /in=/collect`: further names of paths, which no block list knows."""
+    aliases: dict[str, str] = {}
+    for pair in text.replace(",", " ").split():
+        alias, _, target = pair.partition("=")
+        if not (_PATH.fullmatch(alias) and _PATH.fullmatch(target)):
+            raise MachineInvalid(f"EVOTHESIS_ALIASES: {pair!r} is not ALIAS=PATH, such as /in=/collect")
+        if target not in _RENAMED:
+            raise MachineInvalid(f"EVOTHESIS_ALIASES: {target} has no other names; these have: {', '.join(_RENAMED)}")
+        aliases[alias] = target
+    return aliases

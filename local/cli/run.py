@@ -53,6 +53,9 @@ def run() -> None:
         wanted.require_destinations()
     schedules.parse(wanted.schedule_expression, "EXPORT_SCHEDULE")
     machine = Machine.from_environ(os.environ)
+    routes = template.load(ROOT / "sam-template.yaml", parameters.of(wanted)).routes
+    if taken := machine.aliases.keys() & {route.path for route in routes}:
+        raise MachineInvalid(f"EVOTHESIS_ALIASES: {min(taken)} is a route of its own; take another name")
     with ExitStack() as stack:
         stack.enter_context(machine.claim())
         listener = stack.enter_context(_listener("EVOTHESIS_PORT", machine.host, machine.port))
@@ -69,6 +72,7 @@ def run() -> None:
             static.site(ROOT / "pixel"),
             machine.trusted_proxies,
             machine.data_dir,
+            machine.aliases,
         )
         stack.enter_context(_found_by_others(machine, listener, behind))
         uvloop.run(_serve(runtime, services, listener, behind, lambda: _announce(machine, listener, behind, settings)))

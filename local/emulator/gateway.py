@@ -40,7 +40,10 @@ class _Direct(NamedTuple):
 
 
 class Gateway:
-    """Answers what the template routes; all else goes to *static*, if there is one."""
+    """Answers what the template routes; all else goes to *static*, if there is one.
+
+    *aliases* are further names of paths, which a function and *static* see as the paths that they stand for.
+    """
 
     def __init__(
         self,
@@ -48,7 +51,9 @@ class Gateway:
         pools: Mapping[str, Pool],
         static: AsgiApp | None = None,
         trusted_proxies: Sequence[ipaddress.IPv4Network | ipaddress.IPv6Network] = (),
+        aliases: Mapping[str, str] | None = None,
     ) -> None:
+        self._aliases = aliases or {}
         self._cors = template.cors
         if template.cors:
             self._cors_headers = lru_cache(maxsize=256)(partial(cors.decorated, template.cors))
@@ -59,11 +64,12 @@ class Gateway:
             route: Coalescer(pools[route.function], route.batch) for route in template.routes if route.batch
         }
         self._direct = {
-            f"{route.method} {route.path} HTTP/1.1".encode(): _Direct(
+            f"{route.method} {path} HTTP/1.1".encode(): _Direct(
                 route, coalescer, tuple((name.encode(), name) for name in route.batch.headers)
             )
             for route, coalescer in self._coalescers.items()
             if route.batch and self._is_plain(route)
+            for path in (route.path, *(alias for alias, target in self._aliases.items() if target == route.path))
         }
         self._static = static
         self._trusted = trusted_proxies
@@ -81,6 +87,9 @@ class Gateway:
             await send_response(send, message(431, "Request Header Fields Too Large"), close=True)
             return
         raw_path = scope["raw_path"].decode("latin-1")
+        if raw_path in self._aliases:
+            raw_path = self._aliases[raw_path]
+            scope = {**scope, "path": raw_path, "raw_path": raw_path.encode()}
         request = Request(
             method=scope["method"],
             path=scope["path"],

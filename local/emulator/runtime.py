@@ -8,7 +8,7 @@ import gc
 import ipaddress
 import signal
 import socket
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from emulator.asynchronous import Asynchronous
@@ -38,6 +38,7 @@ class Runtime:
         static: AsgiApp | None = None,
         trusted_proxies: Sequence[ipaddress.IPv4Network | ipaddress.IPv6Network] = (),
         data_dir: Path | None = None,
+        aliases: Mapping[str, str] | None = None,
     ) -> None:
         # A visitor is not to wait for a process to start, so what requests share is always there.
         warm = {route.function for route in template.routes if route.batch}
@@ -46,7 +47,7 @@ class Runtime:
             name: Pool(function, logs, keep_warm=int(name in warm)) for name, function in template.functions.items()
         }
         self.messages = Messages(data_dir / "queues.sqlite3" if data_dir else None)
-        self.gateway = Gateway(template, self.pools, static, trusted_proxies)
+        self.gateway = Gateway(template, self.pools, static, trusted_proxies, aliases)
         self.asynchronous = Asynchronous(self.pools, self.messages)
         self.invoke_api = InvokeApi(self.pools, self.asynchronous)
         self._scheduler = Scheduler(template.schedules, self.asynchronous, self.messages)

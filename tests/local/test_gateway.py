@@ -41,9 +41,11 @@ ROUTES = [
 
 @pytest.fixture
 def ask():
-    def ask(method, path, *, answer=None, cors=None, routes=ROUTES, trusted=(), peer="203.0.113.7", **options):
+    def ask(
+        method, path, *, answer=None, cors=None, routes=ROUTES, trusted=(), aliases=None, peer="203.0.113.7", **options
+    ):
         pool = Recorder({"statusCode": 200, "body": "fine"} if answer is None else answer)
-        front = Gateway(Template({"F": FUNCTION}, list(routes), [], cors), {"F": pool}, None, trusted)
+        front = Gateway(Template({"F": FUNCTION}, list(routes), [], cors), {"F": pool}, None, trusted, aliases)
 
         async def work():
             transport = httpx.ASGITransport(front, client=(peer, 1234))
@@ -55,6 +57,12 @@ def ask():
         return response
 
     return ask
+
+
+def test_an_alias_is_answered_as_the_path_that_it_stands_for(ask):
+    event = ask("POST", "/in", aliases={"/in": "/collect"}, content="{}").event
+    assert (event["path"], event["resource"]) == ("/collect", "/collect")
+    assert ask("POST", "/in/more", aliases={"/in": "/collect"}).status_code == 404
 
 
 def test_payload_1_0_is_what_chalice_reads(ask):

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import type { Stored } from "./harness";
 import { scenario, until } from "./harness";
+import { COLLECTOR } from "./sites";
 
 const paths = (events: Stored[]): string[] =>
   events.filter((event) => event.event_type === "page_view").map(({ url }) => url.replace(/^https?:\/\/[^/]+/, ""));
@@ -75,6 +76,24 @@ scenario("a router that redirects, and a title that comes late, are one page vie
   const views = await site.events(2, "page_view");
   assert.deepEqual(views.map(({ raw_event_data }) => raw_event_data.title), ["/", "New"]);
   assert.deepEqual(paths(await site.settled(page)), ["/", "/new"]);
+});
+
+scenario("a script and an endpoint under other names are the same", async (site) => {
+  site.serve("/", site.scriptAt("/assets/a.js", 'data-endpoint="/in"'));
+  const page = await site.open();
+  await site.events(1, "page_view");
+  assert.deepEqual(site.requests().filter(({ method }) => method === "POST").map(({ url }) => url), ["/in"]);
+  assert.equal((await site.settled(page)).length, 1);
+});
+
+scenario("a script that is the very file that the page names is one, under a name that never changes", async (site) => {
+  const manifest = (await (await fetch(`${COLLECTOR}/js/manifest.json`)).json()) as Record<string, { versioned: string; integrity: string }>;
+  const { versioned = "", integrity = "" } = manifest["tracking.js"] ?? {};
+  site.serve("/", site.scriptAt(`/js/${versioned}`, `integrity="${integrity}" crossorigin="anonymous"`));
+  await site.open();
+  await site.events(1, "page_view");
+  const answer = await fetch(`${COLLECTOR}/js/${versioned}`);
+  assert.match(answer.headers.get("cache-control") ?? "", /immutable/);
 });
 
 scenario("a route in the first moment is another page view, for what came with the document was asked for", async (site) => {

@@ -5,7 +5,8 @@ import http, { type IncomingMessage, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import { after, before } from "node:test";
 
-const COLLECTOR = process.env["EVOTHESIS_URL"] ?? "http://127.0.0.1:8000";
+/** Where the product answers. */
+export const COLLECTOR = process.env["EVOTHESIS_URL"] ?? "http://127.0.0.1:8000";
 const TOKEN = process.env["EVOTHESIS_ADMIN_TOKEN"] ?? "";
 
 const PATIENCE_MS = 15_000;
@@ -76,7 +77,12 @@ export class Place {
 
   /** The script's element, with options. */
   script(options = "", name = "tracking", collector = "collector.localhost"): string {
-    return `<script src="http://${collector}:${String(port(door))}/js/${name}.js" ${options}></script>`;
+    return this.scriptAt(`/js/${name}.js`, options, collector);
+  }
+
+  /** The same under a path of the collector's. */
+  scriptAt(path: string, options = "", collector = "collector.localhost"): string {
+    return `<script src="http://${collector}:${String(port(door))}${path}" ${options}></script>`;
   }
 
   /** Serve a page. */
