@@ -67,6 +67,12 @@ benchmark: setup $(BENCHMARK)/.installed ## Measure intake beside a FastAPI coll
 	$(BIN)/python benchmarks/soak.py
 	$(BIN)/python benchmarks/export.py
 
+.PHONY: benchmark-pixel
+benchmark-pixel: setup ## Weigh and time the pixel beside its peers (from npm), and in use
+	node benchmarks/pixel_size.mjs
+	node benchmarks/pixel_load.mjs
+	node benchmarks/pixel_handlers.mjs
+
 SAM := .venv-sam
 $(SAM)/.installed: .ci/sam-requirements.txt $(VENV)/.installed
 	test -x $(SAM)/bin/python || $(PYTHON) -m venv $(SAM)

@@ -11,20 +11,15 @@ import { viewPage, watchPageViews } from "./page_views";
 import { arrive } from "./domains";
 import { nameOf, watchClicks } from "./clicks";
 import { watchForms } from "./forms";
+import type { Evothesis, EvothesisConsent } from "../evothesis";
 
-interface Consent {
-  /** Null: somebody is going to ask. */
-  analytics?: boolean | null;
-  source?: string;
-}
 type Call = [command: string, ...rest: unknown[]];
 interface Api {
   (...call: Call): void;
-  /** What was called before this script was there. */
-  q?: ArrayLike<unknown>[];
-  /** That it is there. */
+  q?: Evothesis["q"];
+  /** That the script is there. */
   on?: boolean;
-  consent?: (said: Consent) => void;
+  consent?: (said: EvothesisConsent) => void;
 }
 
 const PARTS: [name: string, watch: () => void][] = [
@@ -72,14 +67,14 @@ function watch(): void {
 function run(call: Call): void {
   const [command, first, second, third] = call;
   if (objects()) return;
-  if (command === "consent") tell(first as Consent);
+  if (command === "consent") tell(first as EvothesisConsent);
   else if (!watching) early.push(call);
   else if (command === "track") add(nameOf(first as string), (second || {}) as Data, third as boolean);
   else if (command === "page") viewPage(first as Data);
 }
 
-function tell({ analytics, source = "api" }: Consent): void {
-  const granted = analytics === null ? null : analytics === true;
+function tell({ analytics, source = "api" }: EvothesisConsent): void {
+  const granted = analytics === null ? null : (analytics as unknown) === true;
   if (!decide(granted, source)) return;
   if (granted) {
     add("consent", { analytics: granted, source });
