@@ -16,14 +16,13 @@ function measure(): void {
     vitals[`${name.toLowerCase()}_rating`] = rating;
   };
   for (const on of [onCLS, onFCP, onINP, onLCP, onTTFB]) on(note);
-  const tell = safely(() => {
-    if (!Object.keys(vitals).length) return;
+  // After the library, which reports its last on the same event, and before the pixel's own last request: a page that is
+  // left is hidden after it has said so.
+  addEventListener("visibilitychange", safely(() => {
+    if (document.visibilityState !== "hidden" || !Object.keys(vitals).length) return;
     (window as unknown as Page).evothesis?.("track", "web_vitals", vitals, true);
     vitals = {};
-  });
-  // After the library, which reports its last on the same events, and before the pixel's own last request.
-  addEventListener("visibilitychange", () => { if (document.visibilityState === "hidden") tell(); }, true);
-  addEventListener("pagehide", tell, true);
+  }), true);
 }
 
 safely(measure)();

@@ -1,13 +1,13 @@
 /* The 35 checks that the pixel and its peers are compared by (benchmarks/pixel_size.mjs), one after another. What each
-   of them asks in passing the other scenarios ask in full, in both engines. */
+   of them asks in passing the other scenarios ask in full. */
 import assert from "node:assert/strict";
 import type { Page } from "puppeteer-core";
-import { scenario, type Site, type Stored, until } from "./harness";
+import { scenario, Site, type Stored, until } from "./harness";
 
 let checks = 0;
 
 function check(name: string, work: (site: Site) => Promise<void>): void {
-  scenario(`check ${String(++checks)} of 35: ${name}`, work, "chrome");
+  scenario(`check ${String(++checks)} of 35: ${name}`, work);
 }
 
 async function opened(site: Site, body = "", path = "/", prepare?: (page: Page) => Promise<unknown>): Promise<Page> {
@@ -28,11 +28,13 @@ check("a page view on load", async (site) => {
 
 check("campaign, click id and referrer in what is sent", async (site) => {
   site.serve("/", site.script());
-  const page = await site.context.newPage();
-  await page.goto(site.url("/?utm_source=letter&utm_medium=email&gclid=abc"), { referer: "http://other.localhost/" });
+  const other = new Site(site.context);
+  other.serve("/", `<a href="${site.url("/?utm_source=letter&utm_medium=email&gclid=abc")}">there</a>`);
+  const page = await other.open();
+  await page.click("a");
   const [view] = await site.events(1, "page_view");
   const { utm, click_ids } = view?.raw_event_data.data ?? {};
-  assert.deepEqual([utm, click_ids, view?.raw_event_data.referrer], [{ source: "letter", medium: "email" }, { gclid: "abc" }, "http://other.localhost/"]);
+  assert.deepEqual([utm, click_ids, view?.raw_event_data.referrer], [{ source: "letter", medium: "email" }, { gclid: "abc" }, other.url()]);
 });
 
 check("the first event within a second", async (site) => {
@@ -217,11 +219,11 @@ check("what was not delivered, with the next visit", async (site) => {
 
 check("what was made without a network", async (site) => {
   const page = await opened(site);
-  await page.setOfflineMode(true);
+  await site.offline(page, true);
   await page.evaluate("evothesis('track', 'alone')");
   await pause(1000);
   assert.equal(await site.count("alone"), 0);
-  await page.setOfflineMode(false);
+  await site.offline(page, false);
   await site.events(1, "alone");
 });
 

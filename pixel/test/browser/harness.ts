@@ -38,6 +38,15 @@ export class Site extends Place {
     return page;
   }
 
+  /** Take the network from a page, or give it back; where a driver cannot, the door breaks every connection. */
+  async offline(page: Page, away: boolean): Promise<void> {
+    if (ENGINE === "chrome") await page.setOfflineMode(away);
+    else {
+      this.down = away ? "reset" : null;
+      if (!away) await page.evaluate("dispatchEvent(new Event('online'))");
+    }
+  }
+
   /** Everything that happened on a page until now: what comes after the mark comes after all of it. */
   async settled(page: Page): Promise<Stored[]> {
     const name = `mark_${String(Date.now())}`;

@@ -72,6 +72,21 @@ scenario("a middle click counts once, and leaves the page where it is", async (s
   assert.equal(page.url(), site.url());
 });
 
+scenario("a link that opens in another tab or window is one event, and the page stays", async (site) => {
+  const page = await opened(site, ["plain", "blank"].map((id) => `<a id="${id}" href="http://other.localhost:1/${id}" ${id === "blank" ? 'target="_blank"' : ""}>${id}</a> `).join(""));
+  for (const key of ["Control", "Shift"] as const) {
+    await page.keyboard.down(key);
+    await page.click("#plain");
+    await page.keyboard.up(key);
+    await page.bringToFront();
+  }
+  await page.click("#blank");
+  await site.events(3, "outbound_click");
+  await page.bringToFront();
+  assert.equal(of(await site.settled(page), "outbound_click").length, 3);
+  assert.equal(page.url(), site.url());
+});
+
 scenario("a form is known by its fields, and nothing of what is in them", async (site) => {
   const page = await opened(
     site,
@@ -149,6 +164,17 @@ scenario("clicks that nothing answers are rage, and nothing else is", async (sit
   assert.deepEqual([of(events, "rage_click").length, of(events, "dead_click").map((event) => data(event)["id"])], [1, ["idle"]]);
 });
 
+scenario("a pager that is clicked through, and a word that is clicked twice, are no rage", async (site) => {
+  const page = await opened(site, `<button id="next">Next</button><p id="p">Word</p><ul id="list"></ul><script>let at = 0; document.querySelector("#next").addEventListener("click", () => { setTimeout(() => { document.querySelector("#list").innerHTML = "<li>" + ++at + "</li>" }, 50) })</script>`);
+  await page.click("#next", { count: 5, delay: 30 });
+  await until(() => page.evaluate("document.querySelector('li')?.textContent === '5'"), "the fifth page");
+  await new Promise((go) => setTimeout(go, 1000));
+  await page.click("#p", { count: 2 });
+  await new Promise((go) => setTimeout(go, 1000));
+  const events = await site.settled(page);
+  assert.deepEqual([of(events, "rage_click").length, of(events, "dead_click").length], [0, 0]);
+});
+
 scenario("an element says itself what it means", async (site) => {
   const page = await opened(site, `<button data-track="Signup Start" data-track-plan="pro">x</button>`);
   await page.click("button");
@@ -167,6 +193,18 @@ scenario("two routes are each left after their own time", async (site) => {
   const [first, second] = (await site.events(2, "page_leave")).map((event) => data(event)["engaged_ms"] as number);
   assert.ok((first ?? 0) >= 900 && (first ?? 0) < 3000, String(first));
   assert.ok((second ?? 0) >= 400 && (second ?? 0) < (first ?? 0) + 1000, String(second));
+});
+
+scenario("hours in which the machine slept are a minute at most", async (site) => {
+  site.serve("/", site.script());
+  const page = await site.open("/", (tab) => tab.evaluateOnNewDocument("const real = performance.now.bind(performance); let slept = 0; performance.now = () => real() + slept; window.sleep1 = (ms) => { slept += ms }"));
+  await site.events(1, "page_view");
+  await page.mouse.move(10, 10);
+  await page.evaluate("sleep1(8 * 3600 * 1000)");
+  await page.mouse.move(20, 20);
+  await page.goto("about:blank");
+  const [leave] = await site.events(1, "page_leave");
+  assert.ok((data(leave)["engaged_ms"] as number) <= 65_000, JSON.stringify(data(leave)));
 });
 
 scenario("errors are told, each once, where the page asks for it", async (site) => {
@@ -191,3 +229,22 @@ scenario("the browser's own measurements come in one event", async (site) => {
   const [vitals] = await site.events(1, "web_vitals");
   assert.ok("fcp" in data(vitals) && "ttfb" in data(vitals), JSON.stringify(data(vitals)));
 });
+
+scenario(
+  "of a page that moves under the visitor's hand all five are measured; of one that nobody saw load, none",
+  async (site) => {
+    const body = `<h1>big</h1><button onclick="document.querySelector('#late').style.height = '300px'; for (const end = performance.now() + 40; performance.now() < end; );">x</button><div id="late"></div><p>moves</p>${site.script()}${site.script("", "vitals")}<script>setTimeout(() => { document.querySelector("h1").style.marginTop = "200px" }, 100)</script>`;
+    site.serve("/", body).serve("/unseen", body);
+    const page = await site.open();
+    await site.events(1, "page_view");
+    await page.click("button");
+    await page.evaluate("new Promise((go) => requestAnimationFrame(() => setTimeout(go, 100)))");
+    await page.goto("about:blank");
+    const [vitals] = await site.events(1, "web_vitals");
+    assert.deepEqual(Object.keys(data(vitals)).filter((name) => !name.endsWith("_rating")).sort(), ["cls", "fcp", "inp", "lcp", "ttfb"]);
+    await site.open("/unseen", (tab) => tab.evaluateOnNewDocument("const begins = performance.now(); Object.defineProperty(document, 'visibilityState', { get: () => performance.now() - begins < 500 ? 'hidden' : 'visible' }); setTimeout(() => document.dispatchEvent(new Event('visibilitychange')), 600)")).then((unseen) => site.events(2, "page_view").then(() => unseen.goto("about:blank")));
+    await site.events(2, "page_leave");
+    assert.equal(await site.count("web_vitals"), 1);
+  },
+  "chrome",
+);

@@ -9,15 +9,14 @@ scenario("what is made in two minutes without a network arrives once when it is 
   site.serve("/", site.script());
   const page = await site.open();
   await site.events(1, "page_view");
-  site.down = "reset";
+  await site.offline(page, true);
   for (let i = 0; i < EVENTS; i++) {
     await page.evaluate(`evothesis("track", "away", { i: ${String(i)} })`);
     // The time itself is what is tried here.
     await new Promise((go) => setTimeout(go, AWAY_MS / EVENTS));
   }
   assert.equal(await site.count("away"), 0);
-  site.down = null;
-  await page.evaluate("dispatchEvent(new Event('online'))");
+  await site.offline(page, false);
   await site.events(EVENTS, "away");
   const numbers = (await site.settled(page)).filter(({ event_type }) => event_type === "away").map(({ raw_event_data }) => raw_event_data.data["i"]);
   assert.deepEqual(numbers, Array.from({ length: EVENTS }, (_, i) => i));
