@@ -19,7 +19,7 @@ import psycopg
 
 from services.localstack import LocalStack
 from services.postgres import Postgres
-from storage import database, migrations, objects, settings
+from storage import buckets, database, migrations, settings
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -112,7 +112,7 @@ def measure(url: str, s3_url: str, rows: int, formats: str) -> None:
     size = fill(url, rows)
     os.environ.update(environ)
     for destination in settings.load().destinations():
-        objects.make_bucket(destination)
+        buckets.make(destination)
     copies = [bare_copy(url) for _ in range(3)]
     seconds, peak = export(environ)
     copies.append(bare_copy(url))

@@ -23,7 +23,8 @@ from emulator import http_event, template
 from emulator.routes import RouteTable
 from services.localstack import LocalStack
 from services.postgres import Postgres
-from storage import database, migrations, objects, settings
+from storage import buckets as storage_buckets
+from storage import database, migrations, settings
 
 ROOT = Path(__file__).resolve().parents[1]
 ADMIN_TOKEN = "demo-admin-token"
@@ -101,7 +102,7 @@ def buckets(s3_url, environ):
         environ[f"{side}_S3_ACCESS_KEY"] = "test"
         environ[f"{side}_S3_SECRET_KEY"] = "test"
     for destination in settings.current().destinations():
-        objects.make_bucket(destination)
+        storage_buckets.make(destination)
     client = boto3.client(
         "s3", endpoint_url=s3_url, region_name="us-east-1", aws_access_key_id="test", aws_secret_access_key="test"
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from storage import database, migrations, objects, settings
+from storage import buckets, database, migrations, settings
 from storage.errors import ExportRunning, StorageError
 from storage.export import run as export
 
@@ -17,7 +17,7 @@ def prepare(demo_buckets: bool) -> None:
     if not demo_buckets:
         return
     for destination in current.require_destinations():
-        objects.make_bucket(destination)
+        buckets.make(destination)
     try:
         lost = export.reopen_lost(current)
         if lost:

@@ -1,5 +1,6 @@
 """An exporter that is killed (-9) at a marked point; run as a program by test_crash.py."""
 
+import dataclasses
 import os
 import signal
 import sys
@@ -46,8 +47,10 @@ class DyingBody:
 def dying_upload():
     real = objects.put
 
-    def put(destination, key, body, *rest):
-        return real(destination, key, DyingBody(body) if hasattr(body, "fileno") else body, *rest)
+    def put(destination, key, body, fence):
+        if hasattr(body.file, "name"):
+            body = dataclasses.replace(body, file=DyingBody(body.file))
+        return real(destination, key, body, fence)
 
     objects.put = put
 

@@ -31,8 +31,8 @@ class Batch:
 
 
 @contextmanager
-def claim(connection: Connection) -> Iterator[None]:
-    """Be the only exporter of this database for as long as the block runs.
+def claim(connection: Connection) -> Iterator[int]:
+    """Be the only exporter of this database for as long as the block runs, with a number higher than all before.
 
     The claim is a lock of the connection's session: an exporter that dies gives it up by dying.
 
@@ -43,7 +43,9 @@ def claim(connection: Connection) -> Iterator[None]:
     if row is None or not row[0]:
         raise ExportRunning("another export is running; GET /export/status shows how far it is")
     try:
-        yield
+        turn = connection.execute("/* ledger.fence */ SELECT nextval('export_fences')").fetchone()
+        assert turn is not None, "a SELECT without FROM gives one row"
+        yield turn[0]
     finally:
         if not connection.closed:
             connection.execute("/* ledger.release */ SELECT pg_advisory_unlock(1163284308, 3)")

@@ -1,79 +1,68 @@
-"""The one place that speaks S3: verified writes into a destination."""
+"""Objects in a destination: written whole or not at all, never over another one, and verified."""
 
 from __future__ import annotations
 
 import base64
-from functools import lru_cache
-from typing import IO, TYPE_CHECKING
+import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import IO, TYPE_CHECKING, Any
 
-import boto3
-from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
+from storage.buckets import client, code, explain
 from storage.errors import DeliveryFailed
 from storage.settings import Destination
 
 if TYPE_CHECKING:
-    from mypy_boto3_s3 import S3Client
+    from mypy_boto3_s3.type_defs import CompletedPartTypeDef, HeadObjectOutputTypeDef
 
-# What each refusal means to whoever has to mend it.
-REMEDIES = {
-    "AccessDenied": "the credentials may not do this; grant s3:PutObject and s3:GetObject on the prefix",
-    "403": "the credentials may not read the object back; grant s3:GetObject on the prefix",
-    "NoSuchBucket": "the bucket does not exist; make it, or mend its name",
-    "InvalidAccessKeyId": "the access key is unknown; set the current one",
-    "SignatureDoesNotMatch": "the secret key does not fit the access key; set both anew",
-    "ExpiredToken": "the credentials have expired; set new ones",
-    "PermanentRedirect": "the bucket lies in another region; set its region",
-}
+# A larger object goes in parts, each with a checksum of its own and sent again by itself.
+MULTIPART_BYTES = 64 * 1024 * 1024
+PART_BYTES = 16 * 1024 * 1024
+
+SHA256 = "evothesis-sha256"
+FENCE = "evothesis-fence"
 
 
-@lru_cache(maxsize=8)
-def _client(destination: Destination) -> S3Client:
-    # Raises a BotoCoreError or ValueError for a region, endpoint or profile that is none.
-    return boto3.client(
-        "s3",
-        region_name=destination.region,
-        endpoint_url=destination.endpoint_url,
-        aws_access_key_id=destination.access_key.get_secret_value() if destination.access_key else None,
-        aws_secret_access_key=destination.secret_key.get_secret_value() if destination.secret_key else None,
-        config=Config(
-            signature_version="s3v4",
-            connect_timeout=5,
-            read_timeout=60,
-            retries={"mode": "standard", "max_attempts": 4},
-            # Endpoints of one's own seldom answer to bucket.host names.
-            s3={"addressing_style": "path" if destination.endpoint_url else "auto"},
-        ),
-    )
+@dataclass(frozen=True, slots=True)
+class Body:
+    """What an object is to hold: a file at its start, its size and SHA-256."""
+
+    file: IO[bytes]
+    size: int
+    sha256: bytes
+    content_type: str
 
 
-def put(
-    destination: Destination, key: str, body: IO[bytes] | bytes, size: int, sha256: bytes, content_type: str
-) -> None:
+def put(destination: Destination, key: str, body: Body, fence: int) -> None:
     """Write an object and read back that the bucket holds exactly these bytes.
 
-    S3 itself refuses a body that does not have the checksum, so an object is there whole or not at all; writing it
-    again under the same key changes nothing.
+    Nothing is written over: where an object lies already, the same bytes are success, and other bytes are replaced only
+    if an exporter with a lower *fence* left them, in an attempt that the ledger does not know as done. S3 itself refuses
+    a body that does not have the checksum, so an object is there whole or not at all. Idempotent.
 
     Raises:
-        DeliveryFailed: the bucket refused, cannot be reached, or holds something else.
+        DeliveryFailed: the bucket refused, cannot be reached, or holds something that is not ours to replace.
     """
-    checksum = base64.b64encode(sha256).decode()
-    try:
-        client = _client(destination)
-        client.put_object(
-            Bucket=destination.bucket,
-            Key=key,
-            Body=body,
-            ContentLength=size,
-            ContentType=content_type,
-            ChecksumSHA256=checksum,
-        )
-        held = client.head_object(Bucket=destination.bucket, Key=key, ChecksumMode="ENABLED")
-    except (BotoCoreError, ClientError, ValueError) as error:
-        raise DeliveryFailed(explain(destination, error)) from error
-    if held["ContentLength"] != size or held.get("ChecksumSHA256", checksum) != checksum:
+    with _explained(destination):
+        try:
+            _write(destination, key, body, fence, IfNoneMatch="*")
+        except ClientError as error:
+            if code(error) == "NotImplemented":
+                # A server that knows no conditions: look first, which leaves a moment in which two could write.
+                held = _look(destination, key)
+                if held is None:
+                    _write(destination, key, body, fence)
+            elif code(error) in ("PreconditionFailed", "ConditionalRequestConflict", "412", "409"):
+                held = _look(destination, key)
+            else:
+                raise
+            if held and not _is(held, body):
+                _replace(destination, key, body, fence, held)
+        held = _look(destination, key)
+    if held is None or not _is(held, body):
         raise DeliveryFailed(
             f"{destination.name} bucket {destination.bucket} holds other bytes under {key} than were sent"
         )
@@ -85,45 +74,91 @@ def exists(destination: Destination, key: str) -> bool:
     Raises:
         DeliveryFailed: the bucket cannot be asked.
     """
-    try:
-        _client(destination).head_object(Bucket=destination.bucket, Key=key)
-    except ClientError as error:
-        if error.response["Error"]["Code"] in ("404", "NoSuchKey", "NoSuchBucket"):
-            return False
-        raise DeliveryFailed(explain(destination, error)) from error
-    except (BotoCoreError, ValueError) as error:
-        raise DeliveryFailed(explain(destination, error)) from error
-    return True
+    with _explained(destination):
+        return _look(destination, key) is not None
 
 
-def make_bucket(destination: Destination) -> None:
-    """Make the bucket unless it is there.
+def remove(destination: Destination, key: str) -> None:
+    """Remove an object; none is as good.
 
     Raises:
-        DeliveryFailed: the endpoint refuses.
+        DeliveryFailed: the bucket refused or cannot be reached.
     """
+    with _explained(destination):
+        client(destination).delete_object(Bucket=destination.bucket, Key=key)
+
+
+@contextmanager
+def _explained(destination: Destination) -> Iterator[None]:
     try:
-        client = _client(destination)
-        if destination.region == "us-east-1":
-            client.create_bucket(Bucket=destination.bucket)
-        else:
-            # boto3 types the region as one of AWS's; S3-compatible servers have others.
-            client.create_bucket(
-                Bucket=destination.bucket,
-                CreateBucketConfiguration={"LocationConstraint": destination.region},  # type: ignore[typeddict-item]
-            )
-    except ClientError as error:
-        if error.response["Error"]["Code"] not in ("BucketAlreadyOwnedByYou", "BucketAlreadyExists"):
-            raise DeliveryFailed(explain(destination, error)) from error
-    except (BotoCoreError, ValueError) as error:
+        yield
+    except (BotoCoreError, ClientError, ValueError) as error:
         raise DeliveryFailed(explain(destination, error)) from error
 
 
-def explain(destination: Destination, error: BotoCoreError | ClientError | ValueError) -> str:
-    """One line that says what a bucket did and what to do about it."""
-    where = f"{destination.name} bucket {destination.bucket}"
-    if isinstance(error, ClientError):
-        code = error.response["Error"].get("Code", "")
-        remedy = REMEDIES.get(code, error.response["Error"].get("Message") or "try again later")
-        return f"{where} refused {error.operation_name} ({code}): {remedy}"
-    return f"{where} cannot be reached: {' '.join(str(error).split())}"
+def _look(destination: Destination, key: str) -> HeadObjectOutputTypeDef | None:
+    try:
+        return client(destination).head_object(Bucket=destination.bucket, Key=key, ChecksumMode="ENABLED")
+    except ClientError as error:
+        if code(error) in ("404", "NoSuchKey", "NoSuchBucket"):
+            return None
+        raise
+
+
+def _is(held: HeadObjectOutputTypeDef, body: Body) -> bool:
+    """Whether an object holds these bytes: by the checksum that S3 made, which for parts is one of their checksums."""
+    if held["ContentLength"] != body.size:
+        return False
+    stated = held.get("ChecksumSHA256", "-")
+    if "-" in stated:
+        return held["Metadata"].get(SHA256) == body.sha256.hex()
+    return stated == base64.b64encode(body.sha256).decode()
+
+
+def _replace(destination: Destination, key: str, body: Body, fence: int, held: HeadObjectOutputTypeDef) -> None:
+    before = held["Metadata"].get(FENCE, "")
+    if not before.isdigit() or int(before) >= fence:
+        whose = f"by a later exporter ({before})" if before.isdigit() else "by nobody of this product"
+        raise DeliveryFailed(
+            f"{destination.name} bucket {destination.bucket} holds another object under {key}, written {whose}; "
+            f"nothing was replaced: look whose it is, and remove it"
+        )
+    _write(destination, key, body, fence, IfMatch=held["ETag"])
+
+
+def _write(destination: Destination, key: str, body: Body, fence: int, **condition: Any) -> None:
+    body.file.seek(0)
+    about: dict[str, Any] = {
+        "Bucket": destination.bucket,
+        "Key": key,
+        "ContentType": body.content_type,
+        "Metadata": {SHA256: body.sha256.hex(), FENCE: str(fence)},
+    }
+    if body.size > MULTIPART_BYTES:
+        _write_parts(destination, body, about, condition)
+        return
+    client(destination).put_object(
+        Body=body.file,
+        ContentLength=body.size,
+        ChecksumSHA256=base64.b64encode(body.sha256).decode(),
+        **about,
+        **condition,
+    )
+
+
+def _write_parts(destination: Destination, body: Body, about: dict[str, Any], condition: dict[str, Any]) -> None:
+    s3 = client(destination)
+    where = {"Bucket": about["Bucket"], "Key": about["Key"]}
+    where["UploadId"] = s3.create_multipart_upload(ChecksumAlgorithm="SHA256", **about)["UploadId"]
+    try:
+        parts: list[CompletedPartTypeDef] = []
+        while data := body.file.read(PART_BYTES):
+            number, checksum = len(parts) + 1, base64.b64encode(hashlib.sha256(data).digest()).decode()
+            sent = s3.upload_part(PartNumber=number, Body=data, ChecksumSHA256=checksum, **where)
+            parts.append({"PartNumber": number, "ETag": sent["ETag"], "ChecksumSHA256": checksum})
+        s3.complete_multipart_upload(MultipartUpload={"Parts": parts}, **where, **condition)
+    except BaseException:
+        # What was sent would be paid for until somebody removed it.
+        with suppress(BotoCoreError, ClientError):
+            s3.abort_multipart_upload(**where)
+        raise

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,6 +14,7 @@ from storage.export import manifest
 from storage.export.encode import Contents, Encoded, encode
 from storage.export.read import record_batches
 from storage.ledger import Batch
+from storage.objects import Body
 from storage.settings import Destination
 
 CONTENT_TYPES = {
@@ -22,7 +24,9 @@ CONTENT_TYPES = {
 }
 
 
-def deliver(connection: Connection, url: str, batch: Batch, destinations: Sequence[Destination]) -> dict[str, str]:
+def deliver(
+    connection: Connection, url: str, batch: Batch, destinations: Sequence[Destination], fence: int
+) -> dict[str, str]:
     """Bring *batch* to every one of *destinations*, and say per destination what went wrong.
 
     Each destination goes its own way: what one refuses, the other still gets. Everything is written under keys that
@@ -36,7 +40,7 @@ def deliver(connection: Connection, url: str, batch: Batch, destinations: Sequen
         with encode(record_batches(url, batch.from_id, batch.to_id), batch.formats) as (encoded, contents):
             for destination in destinations:
                 try:
-                    _deliver_to(connection, batch, destination, encoded, contents)
+                    _deliver_to(connection, batch, destination, encoded, contents, fence)
                 except DeliveryFailed as error:
                     ledger.failed(connection, batch.batch_id, destination.name, str(error))
                     failures[destination.name] = str(error)
@@ -48,19 +52,28 @@ def deliver(connection: Connection, url: str, batch: Batch, destinations: Sequen
 
 
 def _deliver_to(
-    connection: Connection, batch: Batch, destination: Destination, encoded: Sequence[Encoded], contents: Contents
+    connection: Connection,
+    batch: Batch,
+    destination: Destination,
+    encoded: Sequence[Encoded],
+    contents: Contents,
+    fence: int,
 ) -> None:
     described = manifest.describe(destination.prefix, batch, encoded)
     for item, entry in zip(encoded, described, strict=True):
-        item.file.seek(0)
-        objects.put(destination, entry["key"], item.file, item.size, item.sha256, CONTENT_TYPES[item.format])
+        body = Body(item.file, item.size, item.sha256, CONTENT_TYPES[item.format])
+        objects.put(destination, entry["key"], body, fence)
     ledger.written(connection, batch.batch_id, destination.name, destination.bucket, described, contents.rows)
-    key = _put_manifest(batch, destination, described, contents)
+    key = _put_manifest(batch, destination, described, contents, fence)
     ledger.delivered(connection, batch.batch_id, destination.name, key)
 
 
-def _put_manifest(batch: Batch, destination: Destination, described: list[dict[str, Any]], contents: Contents) -> str:
+def _put_manifest(
+    batch: Batch, destination: Destination, described: list[dict[str, Any]], contents: Contents, fence: int
+) -> str:
     key = manifest.manifest_key(destination.prefix, batch)
-    body = manifest.render(batch, described, contents)
-    objects.put(destination, key, body, len(body), hashlib.sha256(body).digest(), "application/json")
+    text = manifest.render(batch, described, contents)
+    objects.put(
+        destination, key, Body(io.BytesIO(text), len(text), hashlib.sha256(text).digest(), "application/json"), fence
+    )
     return key

@@ -40,7 +40,7 @@ def run(settings: Settings, has_time: Callable[[], bool] = lambda: True) -> Outc
     url = settings.require_database()
 
     def work(connection: database.Connection) -> Outcome:
-        with ledger.claim(connection):
+        with ledger.claim(connection) as fence:
             names = [destination.name for destination in destinations]
             outcome = Outcome(
                 planned=ledger.plan(connection, names, settings.export_format, settings.export_batch_rows)
@@ -49,13 +49,15 @@ def run(settings: Settings, has_time: Callable[[], bool] = lambda: True) -> Outc
                 if not has_time():
                     outcome.unfinished = True
                     break
-                _deliver(connection, url, batch, settings, outcome)
+                _deliver(connection, url, batch, settings, outcome, fence)
             return outcome
 
     return database.run(url, work)
 
 
-def _deliver(connection: database.Connection, url: str, batch: Batch, settings: Settings, outcome: Outcome) -> None:
+def _deliver(
+    connection: database.Connection, url: str, batch: Batch, settings: Settings, outcome: Outcome, fence: int
+) -> None:
     # A destination that was planned for and is not set any more stays pending; it is nobody's failure.
     asked = [
         destination
@@ -65,7 +67,7 @@ def _deliver(connection: database.Connection, url: str, batch: Batch, settings: 
     if not asked:
         return
     try:
-        failures = deliver(connection, url, batch, asked)
+        failures = deliver(connection, url, batch, asked, fence)
     except BatchUnreadable as error:
         outcome.failures[batch.batch_id] = str(error)
         return
