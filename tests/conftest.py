@@ -16,6 +16,7 @@ from types import SimpleNamespace
 import boto3
 import psutil
 import psycopg
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -268,7 +269,7 @@ def _read_bucket(s3, bucket, prefix="analytics"):
         for item in manifest["objects"]:
             data = s3.get_object(Bucket=bucket, Key=item["key"])["Body"].read()
             assert (len(data), hashlib.sha256(data).hexdigest()) == (item["bytes"], item["sha256"])
-            read = READERS[item["format"]](data)
+            read = READERS[item["format"]](_plain(data, item["key"]))
             assert len(read) == item["rows"]
             rows.setdefault(item["format"], []).extend(read)
             named.add(item["key"])
@@ -276,8 +277,14 @@ def _read_bucket(s3, bucket, prefix="analytics"):
     return SimpleNamespace(rows=rows, manifests=sorted(manifests, key=lambda item: item["batch_id"]), keys=keys)
 
 
+def _plain(data, key):
+    if key.endswith(".zst"):
+        return pa.CompressedInputStream(pa.BufferReader(data), "zstd").read()
+    return gzip.decompress(data) if key.endswith(".gz") else data
+
+
 READERS = {
-    "json": lambda data: [json.loads(line) for line in gzip.decompress(data).splitlines()],
-    "csv": lambda data: list(csv.DictReader(io.StringIO(gzip.decompress(data).decode(), newline=""))),
+    "json": lambda data: [json.loads(line) for line in data.splitlines()],
+    "csv": lambda data: list(csv.DictReader(io.StringIO(data.decode(), newline=""))),
     "parquet": lambda data: pq.read_table(io.BytesIO(data)).to_pylist(),
 }

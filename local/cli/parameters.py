@@ -32,6 +32,9 @@ def of(settings: Settings) -> dict[str, str]:
         "ExportFormat": ",".join(settings.export_format),
         "ExportSchedule": settings.schedule_expression,
         "ExportBatchRows": str(settings.export_batch_rows),
+        "ExportCompression": settings.export_compression or "",
+        "ExportObjectMib": str(settings.export_object_mib),
+        "ExportPartitionBy": settings.export_partition_by or "",
         **_limits(settings),
         **buckets,
     }

@@ -30,7 +30,8 @@ class DyingBody:
 
     def __init__(self, file):
         self.file = file
-        self.left = int(os.fstat(file.fileno()).st_size * 1.5)
+        self.left = int(file.seek(0, os.SEEK_END) * 1.5)
+        file.seek(0)
 
     def read(self, size=-1):
         data = self.file.read(size)
@@ -48,7 +49,7 @@ def dying_upload():
     real = objects.put
 
     def put(destination, key, body, fence):
-        if hasattr(body.file, "name"):
+        if key.endswith((".parquet", ".gz")):
             body = dataclasses.replace(body, file=DyingBody(body.file))
         return real(destination, key, body, fence)
 
@@ -60,7 +61,7 @@ POINTS = {
     "in the middle of an upload": dying_upload,
     "after the first bucket": lambda: dying_after(ledger, "delivered"),
     "before the manifest": lambda: dying_after(ledger, "written"),
-    "before the commit": lambda: dying_after(deliver, "_put_manifest"),
+    "before the commit": lambda: dying_after(deliver, "put_manifest"),
 }
 
 if __name__ == "__main__":

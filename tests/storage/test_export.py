@@ -12,7 +12,7 @@ import pytest
 
 from storage import database, events, ledger, settings
 from storage.errors import ExportRunning, SettingsInvalid
-from storage.export import encode, run
+from storage.export import parquet, run
 
 
 def export(**options):
@@ -155,16 +155,15 @@ def test_a_bucket_that_is_missing_holds_up_neither_the_other_nor_the_events_afte
 def test_a_batch_that_cannot_be_encoded_holds_up_no_other(connection, buckets, delivered, many, environ, monkeypatch):
     environ["EXPORT_BATCH_ROWS"] = 10
     many(30)
-    real = encode._write
+    real = parquet.ParquetWriter.write
 
-    def full_disk_for_the_second(batches, files):
-        rows = list(batches)
-        if rows[0].column("id")[0].as_py() in range(11, 21):
+    def full_disk_for_the_second(self, rows):
+        if rows.column("id")[0].as_py() in range(11, 21):
             raise OSError(28, "No space left on device")
-        return real(rows, files)
+        real(self, rows)
 
     with monkeypatch.context() as disk:
-        disk.setattr(encode, "_write", full_disk_for_the_second)
+        disk.setattr(parquet.ParquetWriter, "write", full_disk_for_the_second)
         outcome = export()
 
     assert len(outcome.delivered) == 2

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import lru_cache
+from threading import Lock
 from typing import TYPE_CHECKING
 
 import boto3
@@ -64,13 +65,22 @@ SILENCES: tuple[tuple[type[BotoCoreError], str], ...] = (
 )
 
 
-@lru_cache(maxsize=8)
+_making = Lock()
+
+
 def client(destination: Destination) -> S3Client:
-    """The connection to a destination's bucket; a process has one.
+    """The connection to a destination's bucket; a process has one, which any thread may use.
 
     Raises:
         BotoCoreError, ValueError: its region, endpoint or profile is none; `explain` says which.
     """
+    # What makes clients may be used by one thread at a time.
+    with _making:
+        return _client(destination)
+
+
+@lru_cache(maxsize=8)
+def _client(destination: Destination) -> S3Client:
     return boto3.client(
         "s3",
         region_name=destination.region,

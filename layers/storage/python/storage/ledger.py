@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -27,6 +27,7 @@ class Batch:
     window_start: dt.datetime
     window_end: dt.datetime
     formats: list[Format]
+    layout: dict[str, Any]
     pending: list[DestinationName]
 
 
@@ -51,21 +52,33 @@ def claim(connection: Connection) -> Iterator[int]:
             connection.execute("/* ledger.release */ SELECT pg_advisory_unlock(1163284308, 3)")
 
 
-def plan(connection: Connection, destinations: Sequence[str], formats: Sequence[Format], max_rows: int) -> int:
+def plan(
+    connection: Connection,
+    destinations: Sequence[str],
+    formats: Sequence[Format],
+    max_rows: int,
+    layout: Mapping[str, Any] | None = None,
+) -> int:
     """Put every settled event that is in no batch yet into batches, and say how many batches that made.
 
-    A batch holds at most *max_rows* events, all of one hour. Each is in the ledger, with its deliveries, before the
-    first byte of it is written anywhere. Needs the claim.
+    A batch holds at most *max_rows* events, all of one hour, and becomes objects by *layout*, which is kept for whoever
+    begins it again. Each is in the ledger, with its deliveries, before the first byte of it is written anywhere. Needs
+    the claim.
     """
     mark = events.settled_mark(connection)
     planned = 0
-    while _plan_one(connection, mark, destinations, formats, max_rows):
+    while _plan_one(connection, mark, destinations, formats, max_rows, layout or {}):
         planned += 1
     return planned
 
 
 def _plan_one(
-    connection: Connection, mark: int, destinations: Sequence[str], formats: Sequence[Format], max_rows: int
+    connection: Connection,
+    mark: int,
+    destinations: Sequence[str],
+    formats: Sequence[Format],
+    max_rows: int,
+    layout: Mapping[str, Any],
 ) -> bool:
     with connection.transaction():
         row = connection.execute(
@@ -86,13 +99,18 @@ def _plan_one(
                  batch AS (SELECT (SELECT id FROM last) AS from_id, max(id) AS to_id,
                                   min(created_at) AS window_start, max(created_at) AS window_end
                              FROM run HAVING count(*) > 0)
-            INSERT INTO export_batches (batch_id, from_id, to_id, window_start, window_end, formats)
+            INSERT INTO export_batches (batch_id, from_id, to_id, window_start, window_end, formats, layout)
             SELECT to_char(window_start AT TIME ZONE 'UTC', 'YYYYMMDD"T"HH24MISS"Z"') || '-' || lpad(to_id::text, 12, '0'),
-                   from_id, to_id, window_start, window_end, %(formats)s
+                   from_id, to_id, window_start, window_end, %(formats)s, %(layout)s
               FROM batch
             RETURNING batch_id
             """,
-            {"mark": mark, "max_rows": max_rows, "formats": list(formats)},
+            {
+                "mark": mark,
+                "max_rows": max_rows,
+                "formats": list(formats),
+                "layout": orjson.dumps(layout).decode(),
+            },
         ).fetchone()
         if row is None:
             return False
@@ -112,7 +130,7 @@ def undelivered(connection: Connection) -> list[Batch]:
         return cursor.execute(
             """
             /* ledger.undelivered */
-            SELECT b.batch_id, b.from_id, b.to_id, b.window_start, b.window_end, b.formats,
+            SELECT b.batch_id, b.from_id, b.to_id, b.window_start, b.window_end, b.formats, b.layout,
                    array_agg(d.destination ORDER BY d.destination DESC) AS pending
               FROM export_batches b
               JOIN export_deliveries d USING (batch_id)
@@ -121,6 +139,27 @@ def undelivered(connection: Connection) -> list[Batch]:
              ORDER BY b.to_id
             """
         ).fetchall()
+
+
+def announce(connection: Connection, batch_id: str, destination: str, key: str) -> None:
+    """Record that an object of a batch is about to be written; should this attempt die, the next one knows of it."""
+    connection.execute(
+        """
+        /* ledger.announce */
+        UPDATE export_deliveries SET announced = array_append(array_remove(announced, %(key)s), %(key)s)
+         WHERE batch_id = %(batch_id)s AND destination = %(destination)s
+        """,
+        {"batch_id": batch_id, "destination": destination, "key": key},
+    )
+
+
+def announced(connection: Connection, batch_id: str, destination: str) -> list[str]:
+    """The keys under which any attempt at a batch may have written into a destination."""
+    row = connection.execute(
+        "/* ledger.announced */ SELECT announced FROM export_deliveries WHERE batch_id = %s AND destination = %s",
+        (batch_id, destination),
+    ).fetchone()
+    return list(row[0]) if row else []
 
 
 def written(
@@ -154,7 +193,7 @@ def delivered(connection: Connection, batch_id: str, destination: str, manifest_
             /* ledger.delivered */
             UPDATE export_deliveries
                SET state = 'delivered', delivered_at = now(), attempts = attempts + 1, manifest_key = %s,
-                   last_error = NULL
+                   last_error = NULL, announced = '{}'
              WHERE batch_id = %s AND destination = %s
             """,
             (manifest_key, batch_id, destination),

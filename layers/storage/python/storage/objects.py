@@ -18,9 +18,9 @@ from storage.settings import Destination
 if TYPE_CHECKING:
     from mypy_boto3_s3.type_defs import CompletedPartTypeDef, HeadObjectOutputTypeDef
 
-# A larger object goes in parts, each with a checksum of its own and sent again by itself.
-MULTIPART_BYTES = 64 * 1024 * 1024
-PART_BYTES = 16 * 1024 * 1024
+# A larger object goes in parts, each with a checksum of its own and sent again by itself; a smaller one costs less memory whole.
+MULTIPART_BYTES = 256 * 1024 * 1024
+PART_BYTES = 8 * 1024 * 1024
 
 SHA256 = "evothesis-sha256"
 FENCE = "evothesis-fence"

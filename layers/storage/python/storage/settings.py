@@ -15,6 +15,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from storage.errors import SettingsInvalid
 
 Format = Literal["json", "csv", "parquet"]
+Compression = Literal["gzip", "zstd", "none"]
 DestinationName = Literal["client", "backup"]
 FORMATS: tuple[Format, ...] = ("json", "csv", "parquet")
 
@@ -78,6 +79,9 @@ class Settings(BaseSettings):
 
     export_format: Annotated[tuple[Format, ...], NoDecode, Field(min_length=1)] = ("parquet",)
     export_schedule: str = "hourly"
+    export_compression: Compression | None = Field(default=None, description="gzip; of Parquet zstd")
+    export_object_mib: Annotated[int, Field(ge=1, le=4096)] = 128
+    export_partition_by: Literal["site_id"] | None = None
     export_batch_rows: Annotated[int, Field(ge=1, le=10_000_000)] = 1_000_000
 
     collect_max_body_bytes: Annotated[int, Field(ge=1024, le=2_097_152)] = 1_048_576
@@ -233,7 +237,7 @@ def _from_yaml_export(name: str, value: Any, path: Path) -> dict[str, Any]:
     match name:
         case "client_bucket" | "backup_bucket":
             return {f"{name.removesuffix('_bucket')}_s3_bucket": value}
-        case "format" | "schedule" | "batch_rows":
+        case "format" | "schedule" | "batch_rows" | "compression" | "object_mib" | "partition_by":
             return {f"export_{name}": value}
         case "endpoint" | "prefix":
             key = "endpoint_url" if name == "endpoint" else name
@@ -252,6 +256,7 @@ def _one_line(error: ValidationError) -> str:
     if first["type"] == "extra_forbidden":
         return f"{name.lower()} is not a setting; `docs/settings.md` lists them"
     if first["type"] == "literal_error":
-        return f"{name}: give one or more of {', '.join(FORMATS)}"
+        many = "or more " if name == "EXPORT_FORMAT" else ""
+        return f"{name}: give one {many}of {first['ctx']['expected'].replace(' or ', ', ').replace(chr(39), '')}"
     message = first["msg"].removeprefix("Value error, ")
     return f"{name}: {message}" if name else message

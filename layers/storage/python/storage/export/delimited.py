@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import csv
-import gzip
 import io
 import re
 from typing import IO
 
 import pyarrow as pa
 
-from storage.export.jsonl import GZIP_LEVEL
+from storage.export.compressed import ENDINGS, compressed
 from storage.export.read import ROWS
+from storage.settings import Compression
 
 # What a spreadsheet takes for a formula, also behind white space or a quote: OWASP ASVS 1.2.10, with CR, LF and the
 # full-width forms that some of them fold.
@@ -22,13 +22,12 @@ STRINGS = tuple(field.name for field in ROWS if pa.types.is_string(field.type))
 
 
 class CsvWriter:
-    """Writes record batches to an open binary file, gzipped; `close` makes it whole and leaves it open."""
+    """Writes record batches to an open binary file; `close` makes it whole and leaves it open."""
 
-    extension = "csv.gz"
-
-    def __init__(self, file: IO[bytes]) -> None:
-        self._gzip = gzip.GzipFile(filename="", fileobj=file, mode="wb", compresslevel=GZIP_LEVEL, mtime=0)
-        self._gzip.write(",".join(ROWS.names).encode() + b"\r\n")
+    def __init__(self, file: IO[bytes], compression: Compression) -> None:
+        self.extension = "csv" + ENDINGS[compression]
+        self._sink = compressed(file, compression)
+        self._sink.write(",".join(ROWS.names).encode() + b"\r\n")
 
     def write(self, batch: pa.RecordBatch) -> None:
         """Take the rows of *batch*."""
@@ -41,8 +40,8 @@ class CsvWriter:
                 if row[name] and FORMULA.match(row[name]):
                     row[name] = "'" + row[name]
             rows.writerow(row)
-        self._gzip.write(text.getvalue().encode())
+        self._sink.write(text.getvalue().encode())
 
     def close(self) -> None:
         """Write what the compressor still holds."""
-        self._gzip.close()
+        self._sink.close()

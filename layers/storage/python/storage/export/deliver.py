@@ -1,27 +1,29 @@
-"""One batch into its destinations: encode once, then write, verify, manifest, commit for each on its own."""
+"""One batch into its destinations: encoded once, while each destination takes the objects on a thread of its own."""
 
 from __future__ import annotations
 
 import hashlib
 import io
+from collections import deque
 from collections.abc import Sequence
-from typing import Any
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import ExitStack
+from typing import Any, Self
 
 from storage import ledger, objects
 from storage.database import Connection
 from storage.errors import BatchUnreadable, DeliveryFailed
 from storage.export import manifest
-from storage.export.encode import Contents, Encoded, encode
+from storage.export.encode import Contents, Part, encode
+from storage.export.layout import Layout
 from storage.export.read import record_batches
 from storage.ledger import Batch
 from storage.objects import Body
 from storage.settings import Destination
 
-CONTENT_TYPES = {
-    "json": "application/gzip",
-    "csv": "application/gzip",
-    "parquet": "application/vnd.apache.parquet",
-}
+CONTENT_TYPES = {"json": "application/x-ndjson", "csv": "text/csv", "parquet": "application/vnd.apache.parquet"}
+# Objects that are whole and not yet in every bucket: what they may take of the disk.
+MOST_UNDER_WAY = 2
 
 
 def deliver(
@@ -29,51 +31,104 @@ def deliver(
 ) -> dict[str, str]:
     """Bring *batch* to every one of *destinations*, and say per destination what went wrong.
 
-    Each destination goes its own way: what one refuses, the other still gets. Everything is written under keys that
-    the plan fixed, so whatever dies on the way, doing it again ends in the same objects.
+    Each destination goes its own way: what one refuses, the other still gets. Every key is in the ledger before its
+    first byte is sent, so whatever dies on the way, doing it again ends in the same objects and no others.
 
     Raises:
-        BatchUnreadable: the batch fits no file; no destination got it, and the ledger says so of each.
+        BatchUnreadable: the batch fits no file; no destination has it, and the ledger says so of each.
     """
-    failures: dict[str, str] = {}
-    try:
-        with encode(record_batches(url, batch.from_id, batch.to_id), batch.formats) as (encoded, contents):
+    layout = Layout(formats=tuple(batch.formats), **batch.layout)
+    contents = Contents()
+    with ExitStack() as stack:
+        lanes = [stack.enter_context(_Lane(connection, batch, destination, fence)) for destination in destinations]
+        under_way: deque[tuple[Part, list[Future[None]]]] = deque()
+        try:
+            events = record_batches(url, batch.from_id, batch.to_id, by_site=bool(layout.partition_by))
+            for part in encode(contents.counting(events), layout):
+                under_way.append((part, [lane.send(part) for lane in lanes if not lane.failure]))
+                while len(under_way) > MOST_UNDER_WAY:
+                    _wait(under_way)
+        except BatchUnreadable as error:
             for destination in destinations:
-                try:
-                    _deliver_to(connection, batch, destination, encoded, contents, fence)
-                except DeliveryFailed as error:
-                    ledger.failed(connection, batch.batch_id, destination.name, str(error))
-                    failures[destination.name] = str(error)
-    except BatchUnreadable as error:
-        for destination in destinations:
-            ledger.failed(connection, batch.batch_id, destination.name, str(error))
-        raise
-    return failures
+                ledger.failed(connection, batch.batch_id, destination.name, str(error))
+            raise
+        finally:
+            while under_way:
+                _wait(under_way)
+        for lane in lanes:
+            lane.finish(contents)
+    return {lane.destination.name: lane.failure for lane in lanes if lane.failure}
 
 
-def _deliver_to(
-    connection: Connection,
-    batch: Batch,
-    destination: Destination,
-    encoded: Sequence[Encoded],
-    contents: Contents,
-    fence: int,
-) -> None:
-    described = manifest.describe(destination.prefix, batch, encoded)
-    for item, entry in zip(encoded, described, strict=True):
-        body = Body(item.file, item.size, item.sha256, CONTENT_TYPES[item.format])
-        objects.put(destination, entry["key"], body, fence)
-    ledger.written(connection, batch.batch_id, destination.name, destination.bucket, described, contents.rows)
-    key = _put_manifest(batch, destination, described, contents, fence)
-    ledger.delivered(connection, batch.batch_id, destination.name, key)
+def _wait(under_way: deque[tuple[Part, list[Future[None]]]]) -> None:
+    part, sent = under_way.popleft()
+    wait(sent)
+    part.close()
+    for future in sent:
+        future.result()
 
 
-def _put_manifest(
+class _Lane:
+    """The way of a batch into one destination."""
+
+    def __init__(self, connection: Connection, batch: Batch, destination: Destination, fence: int) -> None:
+        self.destination = destination
+        self.failure = ""
+        self._connection, self._batch, self._fence = connection, batch, fence
+        self._described: list[dict[str, Any]] = []
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"export-{destination.name}")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._thread.shutdown(cancel_futures=True)
+
+    def send(self, part: Part) -> Future[None]:
+        """Announce an object and begin to write it."""
+        described = manifest.describe(self.destination.prefix, self._batch, part)
+        ledger.announce(self._connection, self._batch.batch_id, self.destination.name, described["key"])
+        self._described.append(described)
+        return self._thread.submit(self._put, part, described["key"])
+
+    def _put(self, part: Part, key: str) -> None:
+        if self.failure:
+            return
+        body = Body(part.open(), part.size, part.sha256, CONTENT_TYPES[part.format])
+        try:
+            objects.put(self.destination, key, body, self._fence)
+        except DeliveryFailed as error:
+            self.failure = str(error)
+
+    def finish(self, contents: Contents) -> None:
+        """Write the manifest and commit, or record what went wrong."""
+        batch_id, name = self._batch.batch_id, self.destination.name
+        if not self.failure:
+            ledger.written(self._connection, batch_id, name, self.destination.bucket, self._described, contents.rows)
+            try:
+                self._remove_leftovers()
+                key = put_manifest(self._batch, self.destination, self._described, contents, self._fence)
+            except DeliveryFailed as error:
+                self.failure = str(error)
+            else:
+                ledger.delivered(self._connection, batch_id, name, key)
+        if self.failure:
+            ledger.failed(self._connection, batch_id, name, self.failure)
+
+    def _remove_leftovers(self) -> None:
+        """Remove what an earlier attempt wrote and this one did not, or readers of the folder would see rows twice."""
+        whole = {item["key"] for item in self._described}
+        for key in ledger.announced(self._connection, self._batch.batch_id, self.destination.name):
+            if key not in whole:
+                objects.remove(self.destination, key)
+
+
+def put_manifest(
     batch: Batch, destination: Destination, described: list[dict[str, Any]], contents: Contents, fence: int
 ) -> str:
+    """Write the manifest of a batch whose objects all lie there, and give its key."""
     key = manifest.manifest_key(destination.prefix, batch)
     text = manifest.render(batch, described, contents)
-    objects.put(
-        destination, key, Body(io.BytesIO(text), len(text), hashlib.sha256(text).digest(), "application/json"), fence
-    )
+    body = Body(io.BytesIO(text), len(text), hashlib.sha256(text).digest(), "application/json")
+    objects.put(destination, key, body, fence)
     return key

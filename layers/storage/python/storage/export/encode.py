@@ -1,15 +1,17 @@
-"""One pass over a batch's events into one object per format, and what the manifest says of them."""
+"""One pass over a batch's events into objects of each format, and what the manifest says of them."""
 
 from __future__ import annotations
 
 import datetime as dt
 import hashlib
+import io
+import os
 import tempfile
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import IO, Protocol
+from typing import IO, Protocol, cast
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -17,14 +19,13 @@ import pyarrow.compute as pc
 from storage.errors import BatchUnreadable
 from storage.export.delimited import CsvWriter
 from storage.export.jsonl import JsonLinesWriter
+from storage.export.layout import Layout
 from storage.export.parquet import ParquetWriter
-from storage.settings import Format
+from storage.settings import Compression, Format
 
-# Of Arrow's allocators this one gives memory back soonest; some builds go without it.
+# Of Arrow's allocators this one holds on to the least when one thread reads and another writes; some builds go without.
 with suppress(NotImplementedError):
-    pa.set_memory_pool(pa.jemalloc_memory_pool())
-
-HASH_CHUNK_BYTES = 1024 * 1024
+    pa.set_memory_pool(pa.mimalloc_memory_pool())
 
 
 class Writer(Protocol):
@@ -32,7 +33,7 @@ class Writer(Protocol):
 
     extension: str
 
-    def __init__(self, file: IO[bytes]) -> None: ...
+    def __init__(self, file: IO[bytes], compression: Compression) -> None: ...
     def write(self, batch: pa.RecordBatch) -> None:
         """Take the rows of *batch*."""
 
@@ -43,20 +44,9 @@ class Writer(Protocol):
 WRITERS: dict[Format, type[Writer]] = {"json": JsonLinesWriter, "csv": CsvWriter, "parquet": ParquetWriter}
 
 
-@dataclass(frozen=True, slots=True)
-class Encoded:
-    """One object, ready to upload: an open file at its start, its size and SHA-256."""
-
-    format: Format
-    extension: str
-    file: IO[bytes]
-    size: int
-    sha256: bytes
-
-
 @dataclass(slots=True)
 class Contents:
-    """What a batch holds, counted while it is read."""
+    """What an object or a batch holds, counted while it is read."""
 
     rows: int = 0
     first_id: int | None = None
@@ -79,43 +69,183 @@ class Contents:
         for pair in pc.value_counts(batch.column("site_id")).to_pylist():
             self.sites[pair["values"]] += pair["counts"]
 
+    def counting(self, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        """Pass *batches* on, and count their rows."""
+        for batch in batches:
+            self.add(batch)
+            yield batch
 
-@contextmanager
-def encode(batches: Iterable[pa.RecordBatch], formats: Iterable[Format]) -> Iterator[tuple[list[Encoded], Contents]]:
-    """Write *batches* in every one of *formats*, for as long as the block runs.
 
-    The files have no name: whatever ends the process, the disk space comes back.
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One object, ready to upload. Its file has no name: whatever ends the process, the disk space comes back."""
+
+    format: Format
+    number: int
+    # The one that all of its rows are of, where partitions are asked for.
+    site_id: str | None
+    extension: str
+    size: int
+    sha256: bytes
+    contents: Contents
+    file: IO[bytes]
+
+    def open(self) -> IO[bytes]:
+        """A reader of its own, at the start; several may read at once."""
+        return cast("IO[bytes]", io.BufferedReader(_Reader(self.file.fileno(), self.size)))
+
+    def close(self) -> None:
+        """Give the disk space back."""
+        self.file.close()
+
+
+def encode(batches: Iterable[pa.RecordBatch], layout: Layout) -> Iterator[Part]:
+    """The objects of a batch, each as soon as it is whole; whoever takes one closes it.
+
+    *batches* are in the order of sites where partitions are asked for. In every format each row is in exactly one object.
 
     Raises:
         BatchUnreadable: the disk is full, or a value fits no format.
     """
-    with ExitStack() as stack:
-        try:
-            files = {name: stack.enter_context(tempfile.TemporaryFile()) for name in formats}
-            encoded = _write(batches, files)
-        except (OSError, ValueError, OverflowError, pa.ArrowException) as error:
-            raise BatchUnreadable(f"the batch cannot be encoded: {' '.join(str(error).split())}") from error
-        yield encoded
+    encoder = _Encoder(layout)
+    try:
+        for batch in batches:
+            for site_id, rows in _by_site(batch) if layout.partition_by else [(None, batch)]:
+                yield from encoder.take(site_id, rows)
+        yield from encoder.finish()
+    except (OSError, ValueError, OverflowError, pa.ArrowException) as error:
+        raise BatchUnreadable(f"the batch cannot be encoded: {' '.join(str(error).split())}") from error
+    finally:
+        encoder.abandon()
 
 
-def _write(batches: Iterable[pa.RecordBatch], files: Mapping[Format, IO[bytes]]) -> tuple[list[Encoded], Contents]:
-    contents = Contents()
-    writers = {name: WRITERS[name](file) for name, file in files.items()}
-    for batch in batches:
-        contents.add(batch)
-        for writer in writers.values():
-            writer.write(batch)
-    for writer in writers.values():
-        writer.close()
-    return [_seal(name, writers[name].extension, file) for name, file in files.items()], contents
+def _by_site(batch: pa.RecordBatch) -> Iterator[tuple[str | None, pa.RecordBatch]]:
+    """The runs of rows of one site."""
+    runs = pc.run_end_encode(batch.column("site_id"))
+    start = 0
+    for site_id, end in zip(runs.values.to_pylist(), runs.run_ends.to_pylist(), strict=True):
+        yield site_id, batch.slice(start, end - start)
+        start = end
 
 
-def _seal(name: Format, extension: str, file: IO[bytes]) -> Encoded:
-    file.flush()
-    size = file.tell()
-    file.seek(0)
-    digest = hashlib.sha256()
-    while chunk := file.read(HASH_CHUNK_BYTES):
-        digest.update(chunk)
-    file.seek(0)
-    return Encoded(name, extension, file, size, digest.digest())
+class _Encoder:
+    """Objects in the making: one of each format at a time."""
+
+    def __init__(self, layout: Layout) -> None:
+        self._layout = layout
+        self._made: dict[Format, _Making] = {}
+        self._numbers: Counter[Format] = Counter()
+        self._site_id: str | None = None
+
+    def take(self, site_id: str | None, rows: pa.RecordBatch) -> Iterator[Part]:
+        """Write *rows*, which are of one site where partitions are asked for."""
+        if site_id != self._site_id:
+            yield from self.finish()
+            self._numbers.clear()
+            self._site_id = site_id
+        for name in self._layout.formats:
+            making = self._made.get(name) or self._begin(name)
+            making.writer.write(rows)
+            making.contents.add(rows)
+            if making.file.size >= self._layout.object_bytes:
+                yield self._seal(name)
+
+    def finish(self) -> Iterator[Part]:
+        """Make whole what was begun."""
+        for name in list(self._made):
+            yield self._seal(name)
+
+    def abandon(self) -> None:
+        """Give back the disk space of what was begun and is not whole."""
+        for making in self._made.values():
+            making.file.abandon()
+
+    def _begin(self, name: Format) -> _Making:
+        file = _HashingFile(tempfile.TemporaryFile())  # noqa: SIM115 - whoever takes the part closes it
+        making = _Making(file, WRITERS[name](cast("IO[bytes]", file), self._layout.compression_of(name)))
+        self._made[name] = making
+        self._numbers[name] += 1
+        return making
+
+    def _seal(self, name: Format) -> Part:
+        making = self._made.pop(name)
+        making.writer.close()
+        making.file.flush()
+        return Part(
+            name,
+            self._numbers[name],
+            self._site_id,
+            making.writer.extension,
+            making.file.size,
+            making.file.digest(),
+            making.contents,
+            making.file.below,
+        )
+
+
+class _HashingFile:
+    """Passes on what is written, and knows its size and SHA-256 without reading it again."""
+
+    closed = False
+
+    def __init__(self, below: IO[bytes]) -> None:
+        self.below = below
+        self.size = 0
+        self._hash = hashlib.sha256()
+        self.digest = self._hash.digest
+        self.abandon = below.close
+
+    def write(self, data: bytes) -> int:
+        if self.below.closed:
+            # A library that is told to stop writes its end all the same.
+            return len(data)
+        self._hash.update(data)
+        written = self.below.write(data)
+        self.size += written
+        return written
+
+    def flush(self) -> None:
+        if not self.below.closed:
+            self.below.flush()
+
+    def tell(self) -> int:
+        return self.size
+
+    def writable(self) -> bool:
+        return True
+
+    def close(self) -> None:
+        """The file below is somebody else's to close."""
+
+
+@dataclass(slots=True)
+class _Making:
+    file: _HashingFile
+    writer: Writer
+    contents: Contents = field(default_factory=Contents)
+
+
+class _Reader(io.RawIOBase):
+    """Reads a file at a place of its own, whoever else reads it."""
+
+    def __init__(self, fd: int, size: int) -> None:
+        self._fd, self._size, self._at = fd, size, 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        self._at = offset + {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: self._size}[whence]
+        return self._at
+
+    def tell(self) -> int:
+        return self._at
+
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
+        data = os.pread(self._fd, len(buffer), self._at)
+        buffer[: len(data)] = data
+        self._at += len(data)
+        return len(data)

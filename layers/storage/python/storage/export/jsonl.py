@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import gzip
 from typing import IO
 
 import orjson
 import pyarrow as pa
 
-GZIP_LEVEL = 4
+from storage.export.compressed import ENDINGS, compressed
+from storage.settings import Compression
 
 
 class JsonLinesWriter:
-    """Writes record batches to an open binary file, gzipped; `close` makes it whole and leaves it open."""
+    """Writes record batches to an open binary file; `close` makes it whole and leaves it open."""
 
-    extension = "jsonl.gz"
-
-    def __init__(self, file: IO[bytes]) -> None:
-        # No name and no time in the header: the same rows make the same bytes.
-        self._gzip = gzip.GzipFile(filename="", fileobj=file, mode="wb", compresslevel=GZIP_LEVEL, mtime=0)
+    def __init__(self, file: IO[bytes], compression: Compression) -> None:
+        self.extension = "jsonl" + ENDINGS[compression]
+        self._sink = compressed(file, compression)
 
     def write(self, batch: pa.RecordBatch) -> None:
         """Take the rows of *batch*."""
@@ -26,8 +24,8 @@ class JsonLinesWriter:
         for row in batch.to_pylist():
             row["raw_event_data"] = orjson.Fragment(row["raw_event_data"])
             lines.append(orjson.dumps(row, option=orjson.OPT_UTC_Z | orjson.OPT_APPEND_NEWLINE))
-        self._gzip.write(b"".join(lines))
+        self._sink.write(b"".join(lines))
 
     def close(self) -> None:
         """Write what the compressor still holds."""
-        self._gzip.close()
+        self._sink.close()

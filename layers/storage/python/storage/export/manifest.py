@@ -4,21 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
+from urllib.parse import quote
 
 import orjson
 
-from storage.export.encode import Contents, Encoded
+from storage.export.encode import Contents, Part
 from storage.ledger import Batch
 
 # The version of the columns; docs/export.md lists what changed with each.
 SCHEMA_VERSION = 1
 
 
-def object_key(prefix: str, batch: Batch, extension: str) -> str:
-    """Where an object of *batch* lies; date and hour are of its window, in UTC."""
+def object_key(prefix: str, batch: Batch, part: Part) -> str:
+    """Where an object of *batch* lies; date and hour are of its window, in UTC, and the site that of its rows."""
+    site = f"site_id={_partition(part.site_id)}/" if batch.layout.get("partition_by") else ""
+    number = f"-{part.number:04}" if part.number > 1 else ""
     return (
-        f"{prefix}/events/date={batch.window_start:%Y-%m-%d}/hour={batch.window_start:%H}/{batch.batch_id}.{extension}"
+        f"{prefix}/events/{site}date={batch.window_start:%Y-%m-%d}/hour={batch.window_start:%H}/"
+        f"{batch.batch_id}{number}.{part.extension}"
     )
+
+
+def _partition(site_id: str | None) -> str:
+    # As Hive writes the value that is none, and those that no path can have.
+    return quote(site_id, safe="") if site_id else "__HIVE_DEFAULT_PARTITION__"
 
 
 def manifest_key(prefix: str, batch: Batch) -> str:
@@ -26,17 +35,15 @@ def manifest_key(prefix: str, batch: Batch) -> str:
     return f"{prefix}/manifests/date={batch.window_start:%Y-%m-%d}/{batch.batch_id}.json"
 
 
-def describe(prefix: str, batch: Batch, objects: Sequence[Encoded]) -> list[dict[str, Any]]:
-    """What the manifest and the ledger say of each object."""
-    return [
-        {
-            "key": object_key(prefix, batch, item.extension),
-            "format": item.format,
-            "bytes": item.size,
-            "sha256": item.sha256.hex(),
-        }
-        for item in objects
-    ]
+def describe(prefix: str, batch: Batch, part: Part) -> dict[str, Any]:
+    """What the manifest and the ledger say of an object."""
+    return {
+        "key": object_key(prefix, batch, part),
+        "format": part.format,
+        "bytes": part.size,
+        "sha256": part.sha256.hex(),
+        **_contents(part.contents),
+    }
 
 
 def render(batch: Batch, objects: Sequence[dict[str, Any]], contents: Contents) -> bytes:
@@ -47,16 +54,21 @@ def render(batch: Batch, objects: Sequence[dict[str, Any]], contents: Contents) 
             "schema_version": SCHEMA_VERSION,
             "window": {"start": batch.window_start, "end": batch.window_end},
             "id_range": {"after": batch.from_id, "to": batch.to_id},
-            "rows": contents.rows,
-            "first_id": contents.first_id,
-            "last_id": contents.last_id,
-            "first_timestamp": contents.first_timestamp,
-            "last_timestamp": contents.last_timestamp,
-            # Events whose site could not be told count under the empty name.
-            "sites": {
-                site_id or "": rows for site_id, rows in sorted(contents.sites.items(), key=lambda item: item[0] or "")
-            },
-            "objects": [{**item, "rows": contents.rows} for item in objects],
+            **_contents(contents),
+            "objects": objects,
         },
         option=orjson.OPT_INDENT_2 | orjson.OPT_UTC_Z | orjson.OPT_APPEND_NEWLINE,
     )
+
+
+def _contents(contents: Contents) -> dict[str, Any]:
+    # Events whose site could not be told count under the empty name.
+    sites = {site_id or "": rows for site_id, rows in contents.sites.items()}
+    return {
+        "rows": contents.rows,
+        "first_id": contents.first_id,
+        "last_id": contents.last_id,
+        "first_timestamp": contents.first_timestamp,
+        "last_timestamp": contents.last_timestamp,
+        "sites": dict(sorted(sites.items())),
+    }

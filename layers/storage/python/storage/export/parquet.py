@@ -1,17 +1,26 @@
-"""Parquet: real types, zstd, row groups of 128 Ki rows; in the order of the rows one site and one visitor prune."""
+"""Parquet: real types, zstd, row groups of 128 Ki rows, each sorted so that one site and one visitor prune."""
 
 from __future__ import annotations
 
 from typing import IO
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from storage.export.read import ROWS
+from storage.settings import Compression
 
 ROW_GROUP_ROWS = 131_072
 # A row group of large events ends sooner, or it would not fit into the memory that an export may take.
-ROW_GROUP_BYTES = 96 * 1024 * 1024
+ROW_GROUP_BYTES = 24 * 1024 * 1024
+# Measured: of events the third level is no smaller than the first, and takes twice as long.
+ZSTD_LEVEL = 1
+ORDER = [
+    ("site_id", "ascending", "at_start"),
+    ("visitor_id", "ascending", "at_start"),
+    ("id", "ascending", "at_start"),
+]
 
 
 class ParquetWriter:
@@ -19,14 +28,14 @@ class ParquetWriter:
 
     extension = "parquet"
 
-    def __init__(self, file: IO[bytes]) -> None:
+    def __init__(self, file: IO[bytes], compression: Compression) -> None:
         self._gathered: list[pa.RecordBatch] = []
         self._rows = self._bytes = 0
         self._writer = pq.ParquetWriter(
             file,
             ROWS,
-            compression="zstd",
-            compression_level=3,
+            compression=compression,
+            compression_level=ZSTD_LEVEL if compression == "zstd" else None,
             write_page_index=True,
             # A dictionary pays where values repeat; on the others it is built in vain.
             use_dictionary=[
@@ -46,8 +55,7 @@ class ParquetWriter:
         while batch.num_rows:
             taken = batch.slice(0, ROW_GROUP_ROWS - self._rows)
             batch = batch.slice(taken.num_rows)
-            # What ADBC hands over has room to grow, up to as much again; a copy has not.
-            self._gathered.append(pa.ipc.read_record_batch(taken.serialize(), taken.schema))
+            self._gathered.append(taken)
             self._rows += taken.num_rows
             self._bytes += taken.nbytes
             if self._rows == ROW_GROUP_ROWS or self._bytes >= ROW_GROUP_BYTES:
@@ -60,6 +68,9 @@ class ParquetWriter:
 
     def _flush(self) -> None:
         if self._gathered:
-            self._writer.write_table(pa.Table.from_batches(self._gathered), row_group_size=ROW_GROUP_ROWS)
+            # Each step lets go of what the one before held, so that the rows are in memory twice and never three times.
+            rows = pa.Table.from_batches(self._gathered)
             self._gathered.clear()
+            rows = rows.take(pc.sort_indices(rows.select(["site_id", "visitor_id", "id"]), ORDER))
+            self._writer.write_table(rows, row_group_size=ROW_GROUP_ROWS)
             self._rows = self._bytes = 0

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from storage import database, ledger, objects
 from storage.errors import BatchUnreadable
 from storage.export.deliver import deliver
+from storage.export.layout import Layout
 from storage.ledger import Batch
 from storage.settings import Settings
 
@@ -42,8 +43,9 @@ def run(settings: Settings, has_time: Callable[[], bool] = lambda: True) -> Outc
     def work(connection: database.Connection) -> Outcome:
         with ledger.claim(connection) as fence:
             names = [destination.name for destination in destinations]
+            layout = Layout.of(settings).model_dump(exclude={"formats"})
             outcome = Outcome(
-                planned=ledger.plan(connection, names, settings.export_format, settings.export_batch_rows)
+                planned=ledger.plan(connection, names, settings.export_format, settings.export_batch_rows, layout)
             )
             for batch in ledger.undelivered(connection):
                 if not has_time():
