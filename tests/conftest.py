@@ -260,12 +260,14 @@ def _read_bucket(s3, bucket, prefix="analytics"):
     """Rows by format, the manifests, and every key, after checking sizes, checksums and strays."""
     pages = s3.get_paginator("list_objects_v2").paginate(Bucket=bucket)
     keys = [item["Key"] for page in pages for item in page.get("Contents", [])]
-    manifests, rows, named = [], {}, set()
+    manifests, rows, named, hashes = [], {}, set(), {}
     for key in keys:
         if not key.startswith(f"{prefix}/manifests/"):
             continue
-        manifest = json.loads(s3.get_object(Bucket=bucket, Key=key)["Body"].read())
+        text = s3.get_object(Bucket=bucket, Key=key)["Body"].read()
+        manifest = json.loads(text)
         manifests.append(manifest)
+        hashes[manifest["sequence"]] = (hashlib.sha256(text).hexdigest(), manifest["previous_sha256"])
         for item in manifest["objects"]:
             data = s3.get_object(Bucket=bucket, Key=item["key"])["Body"].read()
             assert (len(data), hashlib.sha256(data).hexdigest()) == (item["bytes"], item["sha256"])
@@ -273,6 +275,8 @@ def _read_bucket(s3, bucket, prefix="analytics"):
             assert len(read) == item["rows"]
             rows.setdefault(item["format"], []).extend(read)
             named.add(item["key"])
+    assert sorted(hashes) == list(range(1, len(manifests) + 1)), "each manifest has a place of its own"
+    assert all(hashes[place][1] == hashes.get(place - 1, (None,))[0] for place in hashes), "and names the one before"
     assert named == {key for key in keys if key.startswith(f"{prefix}/events/")}
     return SimpleNamespace(rows=rows, manifests=sorted(manifests, key=lambda item: item["batch_id"]), keys=keys)
 

@@ -99,6 +99,25 @@ def test_batches_follow_one_another_without_a_gap_and_nothing_is_planned_twice(c
     assert ranges == [{"after": 0, "to": 10}, {"after": 10, "to": 20}]
 
 
+def test_an_hour_in_which_nothing_came_has_a_manifest_of_nothing_and_only_one(connection, buckets, delivered, many):
+    assert [export().planned for _ in range(3)] == [1, 0, 0]
+    connection.execute("UPDATE export_batches SET planned_at = planned_at - interval '1 hour'")
+    many(10)
+    assert export().planned == 1
+    connection.execute("UPDATE export_batches SET planned_at = planned_at - interval '1 hour'")
+    assert [export().planned for _ in range(2)] == [1, 0]
+
+    manifests = sorted(delivered("client").manifests, key=lambda item: item["sequence"])
+    assert [(item["rows"], len(item["objects"])) for item in manifests] == [(0, 0), (10, 1), (0, 0)]
+    assert [tuple(item["id_range"].values()) for item in manifests] == [(0, 0), (0, 10), (10, 10)]
+    assert connection.execute("SELECT count(exported_at) FROM events_log").fetchone() == (10,)
+
+
+def test_a_bucket_that_refuses_shows_on_a_quiet_site(connection, buckets, environ):
+    environ["BACKUP_S3_BUCKET"] = "nowhere-to-be-found"
+    assert "NoSuchBucket" in export().failures["backup"]
+
+
 def test_the_manifest_says_what_its_objects_hold(connection, buckets, delivered, many):
     many(30)
     export()

@@ -69,7 +69,42 @@ def plan(
     planned = 0
     while _plan_one(connection, mark, destinations, formats, max_rows, layout or {}):
         planned += 1
+    if not planned:
+        planned += _plan_nothing(connection, destinations, formats, layout or {})
     return planned
+
+
+def _plan_nothing(
+    connection: Connection, destinations: Sequence[str], formats: Sequence[Format], layout: Mapping[str, Any]
+) -> int:
+    """Plan a batch of no events, once in an hour in which nothing else was: credentials that died show on a quiet site."""
+    with connection.transaction():
+        row = connection.execute(
+            """
+            /* ledger.plan_nothing */
+            INSERT INTO export_batches (batch_id, from_id, to_id, window_start, window_end, formats, layout)
+            SELECT to_char(now() AT TIME ZONE 'UTC', 'YYYYMMDD"T"HH24MISS"Z"') || '-' || lpad(last.id::text, 12, '0'),
+                   last.id, last.id, date_trunc('hour', now(), 'UTC'), now(), %s, %s
+              FROM (SELECT coalesce(max(to_id), 0) AS id FROM export_batches) last
+             WHERE NOT EXISTS (SELECT 1 FROM export_batches WHERE planned_at >= date_trunc('hour', now(), 'UTC'))
+            RETURNING batch_id
+            """,
+            (list(formats), orjson.dumps(layout).decode()),
+        ).fetchone()
+        if row is None:
+            return 0
+        _plan_deliveries(connection, row[0], destinations)
+    return 1
+
+
+def _plan_deliveries(connection: Connection, batch_id: str, destinations: Sequence[str]) -> None:
+    connection.execute(
+        """
+        /* ledger.plan_deliveries */
+        INSERT INTO export_deliveries (batch_id, destination) SELECT %s, unnest(%s::text[])
+        """,
+        (batch_id, list(destinations)),
+    )
 
 
 def _plan_one(
@@ -114,13 +149,7 @@ def _plan_one(
         ).fetchone()
         if row is None:
             return False
-        connection.execute(
-            """
-            /* ledger.plan_deliveries */
-            INSERT INTO export_deliveries (batch_id, destination) SELECT %s, unnest(%s::text[])
-            """,
-            (row[0], list(destinations)),
-        )
+        _plan_deliveries(connection, row[0], destinations)
     return True
 
 
@@ -136,7 +165,7 @@ def undelivered(connection: Connection) -> list[Batch]:
               JOIN export_deliveries d USING (batch_id)
              WHERE b.delivered_at IS NULL AND d.delivered_at IS NULL
              GROUP BY b.batch_id
-             ORDER BY b.to_id
+             ORDER BY b.to_id, b.planned_at
             """
         ).fetchall()
 
@@ -185,7 +214,38 @@ def written(
     )
 
 
-def delivered(connection: Connection, batch_id: str, destination: str, manifest_key: str) -> None:
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a manifest stands among those of its bucket: from 1, after the one with the hash *previous_sha256*."""
+
+    sequence: int
+    previous_sha256: str | None
+
+
+def place(connection: Connection, batch_id: str, destination: str, bucket: str) -> Place:
+    """The place of a delivery: the one that it had, should the bucket have lost it, or else the next."""
+    row = connection.execute(
+        """
+        /* ledger.place */
+        WITH mine AS (SELECT coalesce(
+                 (SELECT sequence FROM export_deliveries
+                   WHERE batch_id = %(batch_id)s AND destination = %(destination)s AND bucket = %(bucket)s),
+                 (SELECT coalesce(max(sequence), 0) + 1 FROM export_deliveries
+                   WHERE destination = %(destination)s AND bucket = %(bucket)s)) AS sequence)
+        SELECT mine.sequence, before.manifest_sha256
+          FROM mine LEFT JOIN export_deliveries before
+            ON before.destination = %(destination)s AND before.bucket = %(bucket)s
+           AND before.sequence = mine.sequence - 1
+        """,
+        {"batch_id": batch_id, "destination": destination, "bucket": bucket},
+    ).fetchone()
+    assert row is not None, "the common table gives one row"
+    return Place(row[0], row[1])
+
+
+def delivered(
+    connection: Connection, batch_id: str, destination: str, manifest_key: str, sequence: int, manifest_sha256: str
+) -> None:
     """Record that a destination has a batch, manifest and all; the batch is delivered with its last destination."""
     with connection.transaction():
         connection.execute(
@@ -193,10 +253,10 @@ def delivered(connection: Connection, batch_id: str, destination: str, manifest_
             /* ledger.delivered */
             UPDATE export_deliveries
                SET state = 'delivered', delivered_at = now(), attempts = attempts + 1, manifest_key = %s,
-                   last_error = NULL, announced = '{}'
+                   sequence = %s, manifest_sha256 = %s, last_error = NULL, announced = '{}'
              WHERE batch_id = %s AND destination = %s
             """,
-            (manifest_key, batch_id, destination),
+            (manifest_key, sequence, manifest_sha256, batch_id, destination),
         )
         connection.execute(
             """
@@ -232,7 +292,7 @@ def delivered_manifests(connection: Connection, destination: str) -> list[tuple[
         SELECT d.batch_id, d.bucket, d.manifest_key
           FROM export_deliveries d JOIN export_batches b USING (batch_id)
          WHERE d.destination = %s AND d.state = 'delivered'
-         ORDER BY b.to_id
+         ORDER BY b.to_id, b.planned_at
         """,
         (destination,),
     ).fetchall()
@@ -317,7 +377,7 @@ def recent_batches(connection: Connection, limit: int) -> list[dict[str, Any]]:
                        ORDER BY d.destination DESC) AS deliveries
               FROM export_batches b JOIN export_deliveries d USING (batch_id)
              GROUP BY b.batch_id
-             ORDER BY b.to_id DESC
+             ORDER BY b.to_id DESC, b.planned_at DESC
              LIMIT %s
             """,
             (limit,),

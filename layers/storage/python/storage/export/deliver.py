@@ -107,11 +107,13 @@ class _Lane:
             ledger.written(self._connection, batch_id, name, self.destination.bucket, self._described, contents.rows)
             try:
                 self._remove_leftovers()
-                key = put_manifest(self._batch, self.destination, self._described, contents, self._fence)
+                place = ledger.place(self._connection, batch_id, name, self.destination.bucket)
+                text = manifest.render(self._batch, self._described, contents, place)
+                key, sha256 = put_manifest(self._batch, self.destination, text, self._fence)
             except DeliveryFailed as error:
                 self.failure = str(error)
             else:
-                ledger.delivered(self._connection, batch_id, name, key)
+                ledger.delivered(self._connection, batch_id, name, key, place.sequence, sha256)
         if self.failure:
             ledger.failed(self._connection, batch_id, name, self.failure)
 
@@ -123,12 +125,9 @@ class _Lane:
                 objects.remove(self.destination, key)
 
 
-def put_manifest(
-    batch: Batch, destination: Destination, described: list[dict[str, Any]], contents: Contents, fence: int
-) -> str:
-    """Write the manifest of a batch whose objects all lie there, and give its key."""
+def put_manifest(batch: Batch, destination: Destination, text: bytes, fence: int) -> tuple[str, str]:
+    """Write the manifest of a batch whose objects all lie there, and give its key and SHA-256."""
     key = manifest.manifest_key(destination.prefix, batch)
-    text = manifest.render(batch, described, contents)
     body = Body(io.BytesIO(text), len(text), hashlib.sha256(text).digest(), "application/json")
     objects.put(destination, key, body, fence)
-    return key
+    return key, body.sha256.hex()

@@ -9,7 +9,7 @@ from urllib.parse import quote
 import orjson
 
 from storage.export.encode import Contents, Part
-from storage.ledger import Batch
+from storage.ledger import Batch, Place
 
 # The version of the columns; docs/export.md lists what changed with each.
 SCHEMA_VERSION = 1
@@ -46,12 +46,14 @@ def describe(prefix: str, batch: Batch, part: Part) -> dict[str, Any]:
     }
 
 
-def render(batch: Batch, objects: Sequence[dict[str, Any]], contents: Contents) -> bytes:
-    """The manifest's bytes: the same batch with the same events makes the same bytes."""
+def render(batch: Batch, objects: Sequence[dict[str, Any]], contents: Contents, place: Place) -> bytes:
+    """The manifest's bytes: the same batch with the same events at the same place makes the same bytes."""
     return orjson.dumps(
         {
             "batch_id": batch.batch_id,
             "schema_version": SCHEMA_VERSION,
+            "sequence": place.sequence,
+            "previous_sha256": place.previous_sha256,
             "window": {"start": batch.window_start, "end": batch.window_end},
             "id_range": {"after": batch.from_id, "to": batch.to_id},
             **_contents(contents),
