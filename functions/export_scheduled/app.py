@@ -10,6 +10,7 @@ from httpapi import Api, Response, answer
 from storage import database, ledger, settings
 from storage.errors import ExportRunning
 from storage.export import run as export
+from storage.export import verify
 
 api = Api("export-scheduled")
 
@@ -19,8 +20,9 @@ LEAST_MILLISECONDS = 120_000
 
 @api.schedule
 def export_scheduled(event: dict[str, Any], context: Any) -> dict[str, Any]:
-    """Deliver everything that is due, unless somebody is at it already."""
-    del event
+    """Deliver everything that is due, unless somebody is at it already; or, when asked to, verify a bucket."""
+    if event.get("source") == "evothesis.verify":
+        return verify.run(settings.current(), str(event.get("detail", {}).get("destination"))).as_dict()
     try:
         outcome = export.run(settings.current(), has_time=_clock(context))
     except ExportRunning:

@@ -13,6 +13,7 @@ from cli.machine import MachineInvalid
 from cli.run import run
 from cli.running import NotRunning
 from cli.status import status
+from cli.verify import verify
 from emulator.errors import EmulatorError
 from services.child import Ended, StartFailed
 from storage.errors import StorageError
@@ -26,7 +27,7 @@ def commands() -> None:
     """First-party web analytics data that the client owns."""
 
 
-for command in (run, status, export, invoke, logs):
+for command in (run, status, export, verify, invoke, logs):
     commands.add_command(command)
 
 

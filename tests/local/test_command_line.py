@@ -53,6 +53,9 @@ def test_a_day_with_it(run, evothesis):
     assert after["events"] == 3
     assert [item["rows"] for item in after["export"]["destinations"]] == [3, 3]
     assert json.loads(evothesis("export", "--json").out)["planned"] == 0
+    proof = evothesis("verify", "backup")
+    assert (proof.status, proof.out.splitlines()[-1]) == (0, "every event is there once")
+    assert json.loads(evothesis("verify", "--json").out)["rows"] == 3
 
     sample = evothesis("invoke", "collect", "-e", str(ROOT / "events/collect/single.json"), "--log")
     assert (sample.status, json.loads(sample.out)["statusCode"]) == (0, 202)

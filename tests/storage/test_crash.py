@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from storage import database, ledger, settings
-from storage.export import run
+from storage.export import run, verify
 
 POINTS = [
     "after the plan",
@@ -36,6 +36,8 @@ def test_after_a_kill_the_next_run_delivers_every_event_once(
     outcome = run.run(settings.current())
 
     assert outcome.failures == {}
+    for side in ("client", "backup"):
+        assert verify.run(settings.current(), side).findings == []
     stored = [row[0] for row in connection.execute("SELECT id FROM events ORDER BY id").fetchall()]
     for side in ("client", "backup"):
         found = delivered(side)

@@ -299,6 +299,29 @@ def delivered_manifests(connection: Connection, destination: str) -> list[tuple[
     return [(row[0], row[1], row[2]) for row in rows]
 
 
+def ids_between(connection: Connection, after: int, to: int) -> tuple[int, int]:
+    """How many events there are with `after < id <= to`, and the sum of their ids."""
+    row = connection.execute(
+        """
+        /* ledger.ids_between */
+        SELECT count(*), coalesce(sum(id), 0)::numeric::text FROM events WHERE id > %s AND id <= %s
+        """,
+        (after, to),
+    ).fetchone()
+    assert row is not None, "an aggregate gives one row"
+    return row[0], int(row[1])
+
+
+def highest_planned(connection: Connection) -> int:
+    """The last id that is in a batch."""
+    row = connection.execute(
+        "/* ledger.highest_planned */ SELECT coalesce(max(to_id), 0) FROM export_batches"
+    ).fetchone()
+    assert row is not None, "an aggregate gives one row"
+    highest: int = row[0]
+    return highest
+
+
 def reopen(connection: Connection, batch_ids: Sequence[str], destination: str) -> None:
     """Put delivered batches back to planned for a destination that lost them; the next run delivers them again."""
     with connection.transaction():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Any
 
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 # A larger object goes in parts, each with a checksum of its own and sent again by itself; a smaller one costs less memory whole.
 MULTIPART_BYTES = 256 * 1024 * 1024
 PART_BYTES = 8 * 1024 * 1024
+
+CHUNK_BYTES = 1024 * 1024
 
 SHA256 = "evothesis-sha256"
 FENCE = "evothesis-fence"
@@ -66,6 +68,39 @@ def put(destination: Destination, key: str, body: Body, fence: int) -> None:
         raise DeliveryFailed(
             f"{destination.name} bucket {destination.bucket} holds other bytes under {key} than were sent"
         )
+
+
+def keys(destination: Destination, prefix: str) -> list[str]:
+    """Every key that begins with *prefix*, in order.
+
+    Raises:
+        DeliveryFailed: the bucket cannot be asked.
+    """
+    with _explained(destination):
+        pages = client(destination).get_paginator("list_objects_v2").paginate(Bucket=destination.bucket, Prefix=prefix)
+        return [item["Key"] for page in pages for item in page.get("Contents", [])]
+
+
+def read(destination: Destination, key: str, file: IO[bytes]) -> str | None:
+    """Read an object into *file* and give its SHA-256, in hex; None if there is none.
+
+    Raises:
+        DeliveryFailed: the bucket cannot be asked, or stops in the middle.
+    """
+    digest = hashlib.sha256()
+    with _explained(destination):
+        try:
+            body = client(destination).get_object(Bucket=destination.bucket, Key=key)["Body"]
+        except ClientError as error:
+            if code(error) in ("404", "NoSuchKey"):
+                return None
+            raise
+        with closing(body):
+            for chunk in body.iter_chunks(CHUNK_BYTES):
+                digest.update(chunk)
+                file.write(chunk)
+    file.seek(0)
+    return digest.hexdigest()
 
 
 def exists(destination: Destination, key: str) -> bool:
