@@ -1,3 +1,4 @@
+import { redactText } from "./redact";
 import { cut } from "./text";
 
 /** What a visitor may have typed into, or the page says is nobody's business, is never read. */
@@ -27,9 +28,9 @@ export function textOf(element: Element): string | undefined {
   return excerpt(element.textContent.trim() || attribute(element, "aria-label") || attribute(element, "title") || "") || undefined;
 }
 
-/** The beginning of a text, on one line. */
+/** The beginning of a text, on one line; masked before it is cut, since half a number would not be known for one. */
 export function excerpt(text: string): string {
-  return cut(text.replace(/\s+/g, " ").trim(), TEXT_CHARACTERS);
+  return cut(redactText(text.replace(/\s+/g, " ").trim()), TEXT_CHARACTERS);
 }
 
 /** A path to an element that stays the same when the page is drawn again: ids, names and places, never classes. */

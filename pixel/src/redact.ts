@@ -33,7 +33,7 @@ export function isSensitive(name: string): boolean {
 
 /** A text with all that must not leave the page masked. */
 export function redactText(text: string): string {
-  text = cut(text, MOST_CHARACTERS).replace(USERINFO, "$1").replace(PARAMETER, (all: string, before: string, name: string) =>
+  text = cut(text, MOST_CHARACTERS + 99).replace(USERINFO, "$1").replace(PARAMETER, (all: string, before: string, name: string) =>
     isSensitive(name.replace(/%5[bd]/gi, "_")) ? `${before}${name}=${FIELD}` : all,
   );
   for (const [kind, pattern, holds] of RULES) {
@@ -41,7 +41,7 @@ export function redactText(text: string): string {
       !holds || holds(found.replace(/[ -]/g, "")) ? `${before}[redacted:${kind}]` : all,
     );
   }
-  return text.replace(EMAIL, "[redacted:email]");
+  return cut(text.replace(EMAIL, "[redacted:email]"), MOST_CHARACTERS);
 }
 
 /** A value of any shape with all that must not leave the page masked; what holds a secret by its name is masked whole. */

@@ -41,10 +41,10 @@ function isId(text: string): boolean {
 export function kept(): Session | undefined {
   const text = load("session");
   // To fail where there is none yet would take longer than all the rest.
-  return text && attempt(() => {
+  return (text && attempt(() => {
     const session = JSON.parse(decodeURIComponent(text)) as Session;
     return isId(session.id) && session;
-  }) || undefined;
+  })) as Session | undefined;
 }
 
 /**

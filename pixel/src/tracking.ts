@@ -1,17 +1,17 @@
 // In this order like stands beside like in the bundle, which is then compressed a little better.
 import { add, type Data, drop, resume, watchNetwork } from "./outbox";
 import { words } from "./options";
-import { watchScroll } from "./scroll";
-import { watchSelection } from "./selection";
 import { hear, later, safely } from "./safely";
+import { watchSelection } from "./selection";
 import { objects } from "./signals";
-import { consent, decide } from "./consent";
-import { visible, watchEngagement } from "./engagement";
-import { viewPage, watchPageViews } from "./page_views";
-import { arrive } from "./domains";
-import { nameOf, watchClicks } from "./clicks";
-import { watchForms } from "./forms";
 import type { Evothesis, EvothesisConsent } from "../evothesis";
+import { visible, watchEngagement } from "./engagement";
+import { consent, decide } from "./consent";
+import { viewPage, watchPageViews } from "./page_views";
+import { nameOf, watchClicks } from "./clicks";
+import { watchScroll } from "./scroll";
+import { arrive } from "./domains";
+import { watchForms } from "./forms";
 
 type Call = [command: string, ...rest: unknown[]];
 interface Api {

@@ -2,6 +2,7 @@ import "./page";
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import vectors from "../../tests/vectors/redaction.json";
+import { excerpt } from "../src/elements";
 import { isSensitive, redact, redactText } from "../src/redact";
 
 void test("what the server masks in a text the pixel masks too", () => {
@@ -46,4 +47,10 @@ void test("no text takes long", () => {
     redactText(piece.repeat(8192 / piece.length));
     assert.ok(process.cpuUsage().user - began < 500_000, piece);
   }
+});
+
+void test("a number at the place where a text is cut is masked whole, or not there", () => {
+  const card = "4111 1111 1111 1111";
+  for (let before = 70; before < 100; before++) assert.doesNotMatch(excerpt(`${"word ".repeat(20).slice(0, before)} ${card}`), /\d/);
+  for (let before = 7970; before < 8000; before++) assert.doesNotMatch(redactText(`${"x".repeat(before)} ${card}`), /\d/);
 });
