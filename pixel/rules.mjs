@@ -19,32 +19,47 @@ function written() {
   // A word and its plural are one.
   const spelled = (...words) => words.flat().join("|").replace(/ /g, "_").replace(/\b(\w+)\|\1(\w)\b/g, "$1$2?");
   const harmless = `_(?:${spelled(table.harmless_first_words)})_|.*_(?:${spelled(table.harmless_last_words)})_$`;
-  const sensitive = `_(?:(?:${spelled(table.sensitive_words, grouped(table.sensitive_pairs))})_|(?:${spelled(table.sensitive_last_words)})_$)`;
+  const sensitive = `(?:${spelled(table.sensitive_words, grouped(table.sensitive_pairs))})_|(?:${spelled(table.sensitive_last_words)})_$`;
   return [
-    `export const SENSITIVE = /^_(?:${spelled(table.sensitive_keys)})_$|^(?!${harmless}).*(?:${sensitive})/;`,
+    `export const SENSITIVE = /^_(?:${spelled(table.sensitive_keys)})_$|^(?!${harmless}).*_(?:${sensitive})/;`,
     // A domain ends as no file's name does, and nothing goes on after it.
-    `export const EMAIL = /[\\w.%+-]{1,64}(?:@|%40)(?:[a-z\\d-]{1,63}\\.){1,8}(?!(?:${spelled(table.asset_endings)})\\b)(?:[a-z]{2,63}|xn--[a-z\\d-]{2,59})(?!\\.?[a-z\\d-])/gi;`,
+    `export const EMAIL = /()([\\w.%+-]{1,64}@(?:[a-z\\d-]{1,63}\\.){1,8}(?!(?:${spelled(table.asset_endings)})\\b)(?:[a-z]{2,63}|xn--[a-z\\d-]{2,59})(?!\\.?[a-z\\d-]))/gi;`,
     `export const CARD = /${issued(table.card_issuers)}/;`,
     `export const SECRETS = ${JSON.stringify(table.secrets)};`,
   ].join("\n");
 }
 
-/** Pairs of words that begin alike, as one. */
+/** Pairs of words that begin or end alike, as one. */
 function grouped(pairs) {
-  const seconds = {};
-  for (const pair of pairs) {
-    const [first, second] = pair.split(" ");
-    (seconds[first] ??= []).push(second);
-  }
-  return Object.entries(seconds).map(([first, rest]) => `${first} ${rest.length > 1 ? `(?:${rest.join("|")})` : rest[0]}`);
+  const seconds = gather(pairs.map((pair) => pair.split(" ")));
+  const firsts = gather(Object.entries(seconds).map(([first, rest]) => [oneOf(rest), first]));
+  return Object.entries(firsts).map(([rest, first]) => `${oneOf(first)} ${rest}`);
+}
+
+/** From pairs of a name and a value, the values by their name. */
+function gather(pairs) {
+  const gathered = {};
+  for (const [name, value] of pairs) (gathered[name] ??= []).push(value);
+  return gathered;
+}
+
+function oneOf(words) {
+  return words.length > 1 ? `(?:${words.join("|")})` : words[0];
 }
 
 /** The numbers that an issuer gives out, by their first digits and their lengths. */
 function issued(issuers) {
-  const byRest = {};
-  for (const { from, to, lengths: [least, most] } of issuers) {
-    const rest = `.{${least - from.length},${most - from.length}}`.replace(/(\d+),\1\}/, "$1}");
-    (byRest[rest] ??= []).push(toRegexRange(+from, +to, { shorthand: true }).replace(/^\(\?:(.*)\)$/, "$1"));
-  }
-  return `^(?:${Object.entries(byRest).map(([rest, starts]) => starts.join("|").replace(/.*\|.*/, "(?:$&)") + rest).join("|")})$`;
+  const byRest = gather(
+    issuers.map(({ from, to, lengths: [least, most] }) => [
+      `.{${least - from.length},${most - from.length}}`.replace(/(\d+),\1\}/, "$1}"),
+      toRegexRange(+from, +to, { shorthand: true }).replace(/^\(\?:(.*)\)$/, "$1"),
+    ]),
+  );
+  return `^(?:${Object.entries(byRest).map(([rest, starts]) => oneOf(shared(starts.join("|").split("|"))) + rest).join("|")})$`;
+}
+
+/** Numbers of two digits with the same first one, as one. */
+function shared(starts) {
+  const seconds = gather(starts.map((start) => (/^\d(\d|\[.*\])$/.test(start) ? [start[0], start.slice(1).replace(/[[\]]/g, "")] : [start, ""])));
+  return Object.entries(seconds).map(([first, rest]) => (rest.length > 1 ? `${first}[${rest.join("")}]` : rest[0].length > 1 ? `${first}[${rest[0]}]` : first + rest[0]));
 }

@@ -1,7 +1,7 @@
-"""How a visitor came: the channel and the source of a page view, told from its referrer and its campaign.
+"""How a visitor came: the channel and the source of a page view, told from its address and its referrer.
 
-It is told here and not by the pixel, whose file sites pin and browsers keep: a new assistant or search engine has its
-name on the day on which it is added to the table.
+It is told here and not by the pixel, whose file sites pin and browsers keep: a new assistant, search engine or
+advertising network has its name on the day on which it is added to the table.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 from typing import Any
+from urllib.parse import parse_qsl
 
 from collect import hosts
 
@@ -26,6 +27,12 @@ MEDIA = (
     ("social", re.compile(r"^social", re.IGNORECASE)),
     ("affiliate", re.compile(r"^affiliate", re.IGNORECASE)),
 )
+# A part of a campaign, or the id that an advertising network gave to the click.
+PARAMETER = re.compile(
+    r"utm_(source|medium|campaign|term|content|id)"
+    r"|([gdy]clid|[gw]braid|fbclid|msclkid|ttclid|twclid|li_fat_id|epik|rdt_cid|sccid)"
+)
+MOST_PARAMETERS = 100
 # Facebook puts its own on the links of free posts too.
 FREE_CLICK_ID = "fbclid"
 
@@ -37,24 +44,50 @@ ADDRESS = re.compile(r"[\d.]+|.*:.*")
 def attribute(raw: dict[str, Any], host: str | None) -> None:
     """Say in the data of the page view *raw* by which channel and from which source its visitor came to *host*.
 
-    The same is said of the session's first and last touch, where the pixel noted them. What a sender says himself
-    stands, and of what says nothing of how its visitor came nothing is said.
+    The campaign is read from the page's address. The same is said of the session's first and last touch, where the
+    pixel noted them. What a sender says himself stands, and of what says nothing of how its visitor came nothing is said.
     """
     data = raw.get("data")
     if data is None:
         data = {}
     if not isinstance(data, dict) or "channel" in data:
         return
-    utm, click_ids = data.get("utm"), data.get("click_ids")
-    if not (utm or click_ids or "referrer" in raw):
+    if not (data.get("utm") or data.get("click_ids") or "referrer" in raw):
         return
+    told: dict[str, Any] = {name: found for name, found in campaign(raw.get("url")).items() if name not in data}
+    utm, click_ids = ({**data, **told}.get(name) for name in ("utm", "click_ids"))
     click_id = next(iter(click_ids), None) if isinstance(click_ids, dict) else None
-    told = _told(utm if isinstance(utm, dict) else {}, click_id, raw.get("referrer"), host)
+    told |= _told(utm if isinstance(utm, dict) else {}, click_id, raw.get("referrer"), host)
     for name in ("first_touch", "last_touch"):
         touch = data.get(name)
         if isinstance(touch, dict) and "channel" not in touch:
-            told[name] = {**touch, **_told(touch, touch.get("click_id"), touch.get("referrer"), host)}
+            told[name] = _touch(touch, host)
     raw["data"] = {**data, **told}
+
+
+def campaign(url: Any) -> dict[str, dict[str, str]]:
+    """What the query of *url* says of a campaign: `utm`, its parts by name, and `click_ids`, each if there is any.
+
+    Of several values the first counts, and an empty one is none.
+    """
+    query = url.partition("#")[0].partition("?")[2] if isinstance(url, str) else ""
+    found: dict[str, dict[str, str]] = {}
+    if not query:
+        return found
+    for name, value in parse_qsl("&".join(query.split("&", MOST_PARAMETERS)[:MOST_PARAMETERS])):
+        if parameter := PARAMETER.fullmatch(name):
+            part, network = parameter.groups()
+            found.setdefault("utm" if part else "click_ids", {}).setdefault(part or network, value)
+    return found
+
+
+def _touch(touch: dict[str, Any], host: str | None) -> dict[str, Any]:
+    """A touch as the pixel noted it, referrer and query, as it is stored: the campaign's parts by their names."""
+    named = {name: value for name, value in touch.items() if name != "query"}
+    found = campaign(touch.get("query"))
+    click_id = next(iter(found.get("click_ids", {})), None)
+    named = {**found.get("utm", {}), **({"click_id": click_id} if click_id else {}), **named}
+    return {**named, **_told(named, named.get("click_id"), named.get("referrer"), host)}
 
 
 def _told(utm: dict[str, Any], click_id: Any, referrer: Any, host: str | None) -> dict[str, Any]:

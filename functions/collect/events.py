@@ -13,6 +13,7 @@ from collect import hosts, moments
 from collect.attribution import attribute
 from collect.beacons import Beacon, Document, Unreadable
 from collect.cleaning import Cleaner, Problem, cut
+from collect.links import name_click
 from storage.events import Event
 from storage.settings import Settings
 
@@ -106,6 +107,8 @@ class Reader:
         event_type = raw["event_type"]
         if event_type == "page_view":
             attribute(raw, site_id)
+        elif event_type == "link_click":
+            event_type = name_click(raw)
         return Event(
             _event_id(raw.get("event_id")) or self._beacon.id_of(index),
             event_type,

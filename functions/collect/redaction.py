@@ -8,7 +8,11 @@ from functools import lru_cache
 from importlib import resources
 from itertools import pairwise
 from string import ascii_letters, ascii_lowercase, ascii_uppercase, digits
-from typing import Any
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote_plus
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 RULES = json.loads((resources.files("collect") / "rules.json").read_text("utf-8"))
 WORDS = frozenset(RULES["sensitive_words"])
@@ -28,7 +32,7 @@ _CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 _SPLIT = re.compile(r"[^a-zA-Z0-9ñç]+")
 # One cheap look decides that most strings hold nothing of interest.
 _SUSPECT = re.compile(
-    r"@|%40|[0-9][ .-]?[0-9]{2,}[ .-]?[0-9]|[?&;#][^?=&;#\s]{1,128}=|://[^/\s]{0,256}:"
+    r"@|%[0-7]|[0-9][ .+-]?[0-9]{2,}[ .+-]?[0-9]|[?&;#][^?=&;#\s]{1,128}=|://[^/\s]{0,256}:"
     r"|eyJ|A[A-Z]{2}A|gh[opsur]_|glpat-|[sr]k_live_|xox[abprs]-|SG\.|PRIVATE KEY"
 )
 _CARD = re.compile(r"(?<![0-9A-Za-z.-])[0-9](?:[ -]?[0-9]){13,18}(?![0-9A-Za-z]|[.-][0-9A-Za-z])")
@@ -36,10 +40,10 @@ _SSN = re.compile(
     r"(?<![0-9A-Za-z.-])(?!000|666|9)[0-9]{3}([-. ])(?!00)[0-9]{2}\1(?!0000)[0-9]{4}(?![0-9A-Za-z]|[.-][0-9A-Za-z])"
 )
 _IBAN = re.compile(r"(?<![0-9A-Za-z])[A-Z]{2}[0-9]{2}(?:[ -]?[A-Z0-9]){11,30}(?![0-9A-Za-z])")
-_PHONE = re.compile(r"(?<![0-9A-Za-z])(?:\+|%2[Bb])[1-9](?:[ ().-]{0,2}[0-9]){7,14}(?![0-9A-Za-z])")
+_PHONE = re.compile(r"(?<![0-9A-Za-z])\+[1-9](?:[ ().-]{0,2}[0-9]){7,14}(?![0-9A-Za-z])")
 _SECRET = re.compile(rf"(?<![0-9A-Za-z])(?:{RULES['secrets']})(?![0-9A-Za-z])", re.ASCII)
 # What comes before the @ is looked for backwards from it, so that each character is looked at once.
-_DOMAIN = re.compile(r"(?:@|%40)([A-Za-z0-9-]{1,63}(?:\.[A-Za-z0-9-]{1,63}){1,8})")
+_DOMAIN = re.compile(r"@([A-Za-z0-9-]{1,63}(?:\.[A-Za-z0-9-]{1,63}){1,8})")
 _MAILBOX_CHARS = ascii_letters + digits + "._%+-"
 _MAILBOX_LENGTH = 64
 _TOP_LEVEL = re.compile(r"[a-z]{2,63}|xn--[a-z0-9-]{2,59}")
@@ -55,6 +59,9 @@ _KINDS = bytes(
         if chr(byte) in ascii_lowercase
         else chr(byte)
         if chr(byte) in " .-"
+        # How a form writes a space into an address.
+        else " "
+        if chr(byte) == "+"
         else "_"
     )
     for byte in range(256)
@@ -63,7 +70,7 @@ _NUMBERS = tuple(
     re.compile(before + rb"0(?:(?:[ -]?0){13,18}|00[-. ]00[-. ]0000)(?![0Aa]|[.-][0Aa])") for before in (rb"_", rb" ")
 )
 _ACCOUNT = re.compile(rb"AA00(?:[ -]?[0A]){11}")
-_DIALLED = re.compile(rb"(?:\+|%2[Bb])[1-9](?:[ ().-]{0,2}[0-9]){7}")
+_DIALLED = re.compile(rb"\+[1-9](?:[ ().-]{0,2}[0-9]){7}")
 _SECRET_STARTS = (
     b"eyJ",
     b"AKIA",
@@ -83,8 +90,18 @@ _SECRET_STARTS = (
 )
 # A character takes four bytes at most.
 _PARAMETER_NAMES = re.compile(rb"[?&;#]([^?=&;#\s]{1,512})=")
-_PARAMETER = re.compile(r"([?&;#])([^?=&;#\s]{1,128})=([^&;#\s]*)")
-_USERINFO = re.compile(r"(://)[^/?#\s@]{1,256}@")
+# The second finds the parameters of an address that is a parameter itself.
+_PARAMETERS = tuple(re.compile(rf"([?&;#])([^?=&;#\s]{{1,128}})=({value})") for value in (r"[^&;#\s]*", r"[^?&;#\s]*"))
+_USERINFO = re.compile(r"(://)[^/?#\s]{1,256}@")
+_LAST_GROUP = re.compile(r"[ -]?[^ -]+$")
+# A number that tells something has at least so many characters.
+_LEAST_NUMBER = 14
+_MOST_CANDIDATES = 500
+# What an address may hold in another spelling. One that was put into another is spelled twice.
+_WORD = re.compile(r"[^\s&;#?=/]+")
+_ENCODED = re.compile(rb"%[0-7]")
+_SPELLINGS = 3
+_MARK = re.compile(r"\[redacted:\w+\]")
 
 
 @lru_cache(maxsize=20_000)
@@ -106,11 +123,11 @@ def is_harmless(body: bytes) -> bool:
     Nearly every beacon is harmless, and one look at its whole body costs less than one at each of its strings. A
     backslash can hide anything, so whatever has one is looked at closely.
     """
-    if b"@" in body or b"\\" in body or b"%40" in body:
+    if b"@" in body or b"\\" in body or (b"%" in body and _ENCODED.search(body)):
         return False
     if b"=" in body and not all(map(_is_plain_parameter, _PARAMETER_NAMES.findall(body))):
         return False
-    if (b"+" in body or b"%2" in body) and _DIALLED.search(body):
+    if b"+" in body and _DIALLED.search(body):
         return False
     if any(start in body for start in _SECRET_STARTS):
         return False
@@ -123,19 +140,26 @@ def _is_plain_parameter(name: bytes) -> bool:
     return not is_sensitive(_unescaped(name.decode(errors="replace")))
 
 
-def redact_text(text: str) -> str:
-    """*text* with every card, account, social security and phone number, e-mail address, key and secret parameter masked."""
+def redact_text(text: str, spellings: int = _SPELLINGS) -> str:
+    """*text* with every card, account, social security and phone number, e-mail address, key and secret parameter masked.
+
+    A word that is percent-encoded is masked whole if there is anything of that in it, however often it was encoded.
+    """
     if not _SUSPECT.search(text):
         return text
     # Left out, not marked: a bracket before the host would make the URL unreadable.
     text = _USERINFO.sub(r"\1", text)
-    text = _PARAMETER.sub(_mask_parameter, text)
+    for parameter in _PARAMETERS:
+        text = parameter.sub(_mask_parameter, text)
     text = _SECRET.sub("[redacted:secret]", text)
-    text = _CARD.sub(_mask_card, text)
+    text = _mask_numbers(text, _CARD, _is_card, "[redacted:card]")
     text = _SSN.sub("[redacted:ssn]", text)
-    text = _IBAN.sub(_mask_iban, text)
+    text = _mask_numbers(text, _IBAN, _is_iban, "[redacted:iban]")
     text = _PHONE.sub("[redacted:phone]", text)
-    return _mask_emails(text)
+    text = _mask_emails(text)
+    if spellings and ("%" in text or "+" in text):
+        text = _WORD.sub(lambda match: _mask_word(match[0], spellings - 1), text)
+    return text
 
 
 def redact_number(number: int) -> Any:
@@ -151,15 +175,35 @@ def _unescaped(name: str) -> str:
     return name.replace("%5B", "[").replace("%5D", "]").replace("%5b", "[").replace("%5d", "]")
 
 
-def _mask_card(match: re.Match[str]) -> str:
-    return "[redacted:card]" if _is_card(re.sub(r"[ -]", "", match[0])) else match[0]
+def _mask_numbers(text: str, pattern: re.Pattern[str], holds: Callable[[str], bool], mark: str) -> str:
+    """*text* with what *holds* masked, where it stands alone or begins or ends in the company of other numbers."""
+    kept, end, at, candidates = [], 0, 0, 0
+    while match := pattern.search(text, at):
+        at = match.start() + 1
+        number = match[0]
+        candidates += 1
+        # A text of so many numbers is no text, and not worth the time that it takes to tell them apart.
+        while candidates < _MOST_CANDIDATES and len(number) >= _LEAST_NUMBER and not holds(re.sub(r"[ -]", "", number)):
+            number = _LAST_GROUP.sub("", number)
+        if len(number) >= _LEAST_NUMBER:
+            kept += [text[end : match.start()], mark]
+            end = at = match.start() + len(number)
+    return "".join([*kept, text[end:]]) if kept else text
 
 
-def _mask_iban(match: re.Match[str]) -> str:
-    number = re.sub(r"[ -]", "", match[0])
+def _is_iban(number: str) -> bool:
     # ISO 13616: the first four characters go to the end, letters count from ten, and 97 divides it with a rest of one.
-    rest = int("".join(str(int(letter, 36)) for letter in number[4:] + number[:4])) % 97
-    return "[redacted:iban]" if IBAN_LENGTHS.get(number[:2]) == len(number) and rest == 1 else match[0]
+    if IBAN_LENGTHS.get(number[:2]) != len(number):
+        return False
+    return int("".join(str(int(letter, 36)) for letter in number[4:] + number[:4])) % 97 == 1
+
+
+def _mask_word(word: str, spellings: int) -> str:
+    plain = unquote_plus(word)
+    if plain == word:
+        return word
+    clean = redact_text(plain, spellings)
+    return word if clean == plain else (_MARK.search(clean) or (FIELD,))[0]
 
 
 def _mask_emails(text: str) -> str:

@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 # What the pixel asks for, and block lists know by its name.
 _RENAMED = ("/collect", *(f"/js/{part}.js" for part in ("tracking", "consent", "errors", "vitals")))
-_PATH = re.compile(r"/[\w.~/-]+", re.ASCII)
+_PATH = re.compile(r"(?:/(?!\.{1,2}(?:/|$))[\w.~-]+)+", re.ASCII)
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -113,5 +113,7 @@ def _aliases(text: str) -> dict[str, str]:
             raise MachineInvalid(f"EVOTHESIS_ALIASES: {pair!r} is not ALIAS=PATH, such as /in=/collect")
         if target not in _RENAMED:
             raise MachineInvalid(f"EVOTHESIS_ALIASES: {target} has no other names; these have: {', '.join(_RENAMED)}")
+        if alias in aliases or alias.startswith("/js/"):
+            raise MachineInvalid(f"EVOTHESIS_ALIASES: {alias} is taken; give each path one meaning")
         aliases[alias] = target
     return aliases

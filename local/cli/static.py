@@ -20,6 +20,8 @@ from emulator.body import AsgiApp
 # What `pixel/build.mjs` writes beside each file, the smaller first.
 ENCODINGS = {"br": ".br", "gzip": ".gz"}
 _VERSIONED = re.compile(r"(\w+)\.([0-9a-f]{8})\.js")
+# All that is built for browsers; the compressed files have no address of their own.
+_NAME = re.compile(r"[\w.-]{1,60}\.(?:js|json)", re.ASCII)
 _FOR_A_WHILE = "public, max-age=300"
 _FOR_EVER = "public, max-age=31536000, immutable"
 
@@ -42,6 +44,8 @@ class _Pixel(_Fresh):
         self._dist = dist
 
     async def get_response(self, path: str, scope: Scope) -> Response:
+        if not _NAME.fullmatch(path):
+            raise HTTPException(404)
         versioned = _VERSIONED.fullmatch(path)
         # A page that names a version which is gone gets what there is, or nothing of its visitors would be known.
         name = f"{versioned[1]}.js" if versioned else path

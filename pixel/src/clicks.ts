@@ -1,5 +1,5 @@
 import { decorate } from "./domains";
-import { attribute, isIgnored, selectorOf, textOf } from "./elements";
+import { attribute, isIgnored, leadsTo, selectorOf, textOf } from "./elements";
 import { add, type Data } from "./outbox";
 import { hear, later } from "./safely";
 import { snake } from "./text";
@@ -7,9 +7,7 @@ import { snake } from "./text";
 /** What promises to do something when it is clicked. */
 const PROMISES = "a,button,summary,[role=button],[role=link],[role=tab],[role=menuitem],[onclick]";
 /** What can be meant by a click; inside it a click means the same. */
-const TARGETS = `${PROMISES},area,input,select,textarea,label,[data-track]`;
-const DOWNLOADS =
-  /\.(pdf|xlsx?|docx?|pptx?|od[tspg]|txt|rtf|csv|zip|rar|7z|t?gz|tar|dmg|pkg|exe|msi|apk|deb|rpm|iso|mp[34]|m4[av]|wav|avi|mov|mkv|webm|epub|ics|jsonl?|parquet|xml)$/i;
+const TARGETS = `${PROMISES},input,select,textarea,area,label,[data-track]`;
 
 const RAGE_CLICKS = 4;
 const RAGE_MS = 1000;
@@ -52,32 +50,24 @@ export function nameOf(name: string): string {
   return snake(name).replace(/^[^a-z]+|_$|[ñç]/g, "").slice(0, 50) || "custom";
 }
 
-/** Where a click leads, into its data, and what kind of event it is. */
+/** Where a click leads, into its data, and whether it leads anywhere: what kind of link it is, the collector says. */
 function follow(element: Element, data: Data): string {
   const link = element.closest("a,area");
   // In an SVG it is under another name.
-  const href = link && (attribute(link, "href") || attribute(link, "xlink:href"));
+  const address = link && (attribute(link, "href") || attribute(link, "xlink:href"));
+  const href = address && leadsTo(address);
   if (!href) return "click";
-  const url = new URL(href, document.baseURI);
-  // Of mailto: and tel: only that it is one.
-  data["href"] = url.protocol;
-  if (!/^http/.test(url.protocol)) return "click";
-  data["href"] = url.href;
-  decorate(link, url);
-  const file = DOWNLOADS.exec(url.pathname) || (link.hasAttribute("download") && (/\.(\w{1,8})$/.exec(url.pathname) || []));
-  if (file) {
-    data["extension"] = (file[1] || "").toLowerCase();
-    return "file_download";
-  }
-  return url.host === location.host ? "click" : "outbound_click";
+  data["href"] = href;
+  data["download"] = link.hasAttribute("download") || undefined;
+  decorate(link, href);
+  return "link_click";
 }
 
 /** The further attributes `data-track-<name>` of an element. */
 function properties(element: Element): Data {
   const data: Data = {};
-  for (const { name, value } of Array.from(element.attributes)) {
-    if (!name.indexOf("data-track-")) data[name.slice(11).replace(/-/g, "_")] = value;
-  }
+  const { dataset } = element as HTMLElement;
+  for (const name of Object.keys(dataset)) if (/^track./.test(name)) data[snake(name.slice(5))] = dataset[name];
   return data;
 }
 

@@ -1,4 +1,5 @@
 import { option } from "./options";
+import { objects } from "./signals";
 import { allow, forget, load, peek, save } from "./storage";
 
 const cookieless = option("consent") === "cookieless";
@@ -11,6 +12,8 @@ let waits = option("consent") === "opt-in";
  * anew each time, so that what is withdrawn in one tab holds in all.
  */
 export function consent(): boolean | null {
+  // Before any storage is touched.
+  if (objects()) return false;
   const said = load("consent") || (!cookieless && peek("consent"));
   const decided = said ? said[0] === "g" : waits ? null : true;
   allow(!!decided && !cookieless);
@@ -33,6 +36,5 @@ export function decide(granted: boolean | null, source: string): boolean {
     allow((granted || !waits) && !cookieless);
     save("consent", granted ? `granted ${source}` : "denied");
   } else if (granted === null) waits = true;
-  consent();
   return news;
 }

@@ -1,6 +1,6 @@
 /* An optional file of its own: tells the pixel what the page's consent management platform says. Each platform is read
    in its own words, and heard when the visitor changes his mind. */
-import { safely } from "./safely";
+import { attempt, safely } from "./safely";
 
 type Api = ((command: "consent", said: { analytics: boolean | null; source: string }) => void) & { q?: unknown[] };
 /** Granted, refused, not yet decided (null), or not there (undefined). */
@@ -38,8 +38,9 @@ function hearPlatforms(): void {
   const service = document.currentScript?.getAttribute("data-service") ?? "Evothesis";
   let tcf: State;
   let mode: State;
-  let read = 0;
+  let asked: unknown;
   let watched: unknown;
+  let layer: unknown;
   let heard = "";
 
   const platforms: [string, () => State][] = [
@@ -70,8 +71,8 @@ function hearPlatforms(): void {
   ];
 
   const listen = (): void => {
-    if (page.__tcfapi && watched !== page.__tcfapi) {
-      watched = page.__tcfapi;
+    if (page.__tcfapi && asked !== page.__tcfapi) {
+      asked = page.__tcfapi;
       page.__tcfapi("addEventListener", 2, (data, ok) => {
         if (!ok) return;
         if (data.gdprApplies === false) tcf = true;
@@ -82,44 +83,44 @@ function hearPlatforms(): void {
         look();
       });
     }
-    const layer = page.dataLayer;
-    if (layer) {
-      for (; read < layer.length; read++) {
-        const [command, kind, said] = Array.from(Object(layer[read]) as ArrayLike<unknown>);
-        const state = command === "consent" ? (said as Record<string, unknown>)["analytics_storage"] : undefined;
-        // A default may still change; and one for some regions says nothing of this one.
-        if (state && !(said as Record<string, unknown>)["region"]) mode = state === "granted" || (kind === "update" ? false : null);
-      }
-    }
   };
 
+  /** An entry of Google's layer, if it speaks of consent; any script of the page may have put in anything. */
+  const read = safely((entry: unknown): void => {
+    const [command, kind, said] = Array.from(entry as ArrayLike<unknown>);
+    if (command !== "consent") return;
+    const { analytics_storage: state, region } = said as Record<string, unknown>;
+    // A default may still change; and one for some regions says nothing of this one.
+    if (state && !region) mode = state === "granted" || (kind === "update" ? false : null);
+  });
+
   const look = (): void => {
-    try {
-      listen();
-      for (const [source, state] of platforms) {
-        const now = state();
-        if (now === undefined) continue;
-        if (heard !== source + String(now)) {
-          heard = source + String(now);
-          tell(now, source);
-        }
-        return;
-      }
-    } catch {
+    attempt(listen);
+    for (const [source, state] of platforms) {
       // A platform in a state that nobody foresaw has said nothing.
+      const now = attempt(state);
+      if (now === undefined) continue;
+      if (heard !== source + String(now)) {
+        heard = source + String(now);
+        tell(now, source);
+      }
+      return;
     }
   };
 
   const hook = (): void => {
-    const layer = page.dataLayer;
-    if (layer && !(layer as { evothesis?: boolean }).evothesis) {
-      const push = layer.push;
-      layer.push = function (...entries: unknown[]) {
+    const now = page.dataLayer;
+    // A tag manager shortens it, and may begin another one; what is pushed is read as it comes.
+    if (now && now !== layer) {
+      layer = now;
+      for (let place = 0; place < now.length; place++) read(now[place]);
+      const push = now.push;
+      now.push = function (...entries: unknown[]) {
         const length = push.apply(this, entries);
+        entries.forEach((entry) => { read(entry); });
         look();
         return length;
       };
-      Object.defineProperty(layer, "evothesis", { value: true });
     }
     const klaro = page.klaro?.getManager();
     if (klaro && watched !== klaro) {
@@ -138,11 +139,7 @@ function hearPlatforms(): void {
 
   let looks = 0;
   const lookAgain = (): void => {
-    try {
-      hook();
-    } catch {
-      // As above.
-    }
+    attempt(hook);
     look();
     if (++looks < LOOKS) setTimeout(lookAgain, LOOK_MS);
   };

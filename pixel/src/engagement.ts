@@ -10,7 +10,7 @@ let active = 0;
 
 /** Watch whether somebody is there. */
 export function watchEngagement(): void {
-  hear("pointerdown pointermove keydown wheel scroll touchstart focus", () => {
+  hear("pointerdown pointermove keydown scroll focus", () => {
     const now = performance.now();
     // After an absence the pause is cut off, and a new stretch begins.
     if (now - active > ATTENTION_MS) count(now);

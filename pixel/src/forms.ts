@@ -1,4 +1,4 @@
-import { attribute, isIgnored, selectorOf } from "./elements";
+import { attribute, isIgnored, leadsTo, selectorOf } from "./elements";
 import { add, type Data } from "./outbox";
 import { hear, later, safely } from "./safely";
 
@@ -19,7 +19,7 @@ export function watchForms(): void {
   hear("submit", ({ target }: Event) => { submit(target as Element); });
   hear("invalid", ({ target }: Event) => {
     const form = formOf(target);
-    if (!form || isIgnored(form)) return;
+    if (!form || isIgnored(target as Element)) return;
     if (!invalid) {
       const names: string[] = (invalid = []);
       // Each field says it by itself, all in one task.
@@ -56,14 +56,14 @@ function submit(form: Element): void {
 }
 
 function describe(form: Element): Data {
-  const action = attribute(form, "action");
   return {
-    selector: selectorOf(form),
     id: attribute(form, "id"),
     name: attribute(form, "name"),
+    selector: selectorOf(form),
     method: attribute(form, "method"),
-    action: action && new URL(action, document.baseURI).href,
-    fields: Array.from(form.querySelectorAll<HTMLInputElement>("input,select,textarea"))
+    action: leadsTo(attribute(form, "action")),
+    fields: [...form.querySelectorAll<HTMLInputElement>("input,select,textarea")]
+      .filter((field) => !isIgnored(field))
       .map(({ name, id, type }) => ({ field: name || id, type }))
       .filter(({ type }) => !/^(submit|button|reset|image|hidden)$/.test(type))
       .slice(0, MOST_FIELDS),

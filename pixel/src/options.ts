@@ -1,7 +1,11 @@
 /* What the page says in the attributes of the script's own element, and where the collector is. */
 
-const element = (document.currentScript ||
-  document.querySelector('script[data-endpoint],script[src*="/js/tracking"]')) as HTMLScriptElement | null;
+const current: unknown = document.currentScript;
+// What a visitor may write into a page, an image that is named like it, is no script.
+const element =
+  current instanceof HTMLScriptElement
+    ? current
+    : document.querySelector<HTMLScriptElement>('script[data-endpoint],script[src*="/js/tracking"]');
 
 /** The option `data-<name>` of the script's element; empty when it is not given. */
 export function option(name: string): string {

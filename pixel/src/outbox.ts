@@ -4,6 +4,7 @@ import { redact } from "./redact";
 import { kept, session, visitorId } from "./session";
 import { attempt, hear, later } from "./safely";
 import { keys, load, remove, save } from "./storage";
+import { iso } from "./text";
 import { identifier, uuid } from "./uuid";
 
 /** What an event is about, in any shape that JSON takes. */
@@ -43,8 +44,8 @@ const MOST_KEPT_CHARACTERS = 250_000;
 const LONGEST_WAIT_MS = 7 * 24 * 60 * 60 * 1000;
 const FIRST_RETRY_MS = 1000;
 const LONGEST_RETRY_MS = 60_000;
-/** An address with one event in it. */
-const MOST_ADDRESS = 3000;
+/** A collector that asks for more is not right in its mind. */
+const LONGEST_PAUSE_MS = 60 * 60 * 1000;
 
 /** Each page keeps what it has under a key of its own, so that no two tabs write over each other. */
 const QUEUE = "queue.";
@@ -61,20 +62,19 @@ let retryMs = 0;
 export function add(type: string, data: Data, idle?: boolean, at = Date.now(), seq = page.seq++): void {
   const said = consent();
   if (said === false) return;
-  waiting.push(
-    Object.assign(
-      {
-        event_id: uuid(at),
-        event_type: type,
-        timestamp: iso(at),
-        session_id: session(Date.now(), undefined, idle).id,
-        tab_id: page.tab,
-        page_view_id: page.id,
-        seq,
-      },
-      redact({ url: page.url, referrer: page.referrer, title: document.title, data }) as Told,
-    ),
+  const event = Object.assign(
+    {
+      event_id: uuid(at),
+      event_type: type,
+      timestamp: iso(at),
+      session_id: session(Date.now(), undefined, idle).id,
+      tab_id: page.tab,
+      page_view_id: page.id,
+      seq,
+    },
+    redact({ url: page.url, referrer: page.referrer, title: document.title, data }) as Told,
   );
+  waiting.push(event);
   if (waiting.length > MOST_WAITING) waiting.shift();
   if (said && !retryMs) {
     if (waiting.length < MOST_EVENTS) schedule();
@@ -171,15 +171,15 @@ function send(): void {
       // A single event that is more would be refused; it is kept anyway.
       keepalive: text.length <= MOST_CHARACTERS,
       credentials: "omit",
-    }).then(
-      (answer) => {
-        const again = answer.status >= 500 || /^4(08|29)/.test(`${answer.status}`);
-        done(again ? +(answer.headers.get("Retry-After") || 0) * 1000 || wait : undefined);
+    })
+      .then((answer) => {
+        const again = /^(5|4(08|29))/.test(`${answer.status}`);
+        const asked = +(answer.headers.get("Retry-After") as string) * 1000 || 0;
+        done(again ? Math.min(LONGEST_PAUSE_MS, Math.max(wait, asked)) : 0);
         // An answer that nobody reads holds on to the budget.
-        answer.text().catch(Boolean);
-      },
-      () => { done(wait); },
-    );
+        return answer.text();
+      })
+      .catch(() => { if (sending) done(wait); });
   } catch {
     if (!beacon(text)) batch.forEach(image);
     done();
@@ -201,9 +201,7 @@ function beacon(text: string): boolean | undefined {
 
 /** The oldest way: an image whose address says it, one event each; that it has gone is all that is known. */
 function image(event: Event): void {
-  const whole = body([event]);
-  const short = whole.length < MOST_ADDRESS ? whole : body([Object.assign(event, { referrer: "", data: {} })]);
-  new Image().src = `${ENDPOINT}?d=${encodeURIComponent(short)}`;
+  new Image().src = `${ENDPOINT}?d=${encodeURIComponent(body([event]))}`;
 }
 
 function body(events: Event[]): string {
@@ -230,7 +228,7 @@ function json(value: unknown): string {
 function keep(): void {
   let text = json(waiting);
   while (text.length > MOST_KEPT_CHARACTERS) {
-    waiting.splice(0, (waiting.length >> 1) || 1);
+    waiting.splice(0, (waiting.length >> 3) || 1);
     text = json(waiting);
   }
   if (waiting.length) save(KEY, text);
@@ -259,8 +257,4 @@ function take(events: Event[], most: number): Event[] {
     batch.push(event);
   }
   return batch;
-}
-
-function iso(ms: number): string {
-  return new Date(ms).toISOString();
 }

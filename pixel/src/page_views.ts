@@ -26,6 +26,7 @@ export function watchPageViews(): void {
   wrap("pushState");
   wrap("replaceState");
   hear("popstate hashchange", route);
+  hear("currententrychange", route, (window as { navigation?: EventTarget }).navigation);
   hear("pagehide", () => {
     leave();
     flushAtExit();
@@ -75,12 +76,9 @@ function enter(referrer: string, how?: string, data?: Data): void {
   page.url = location.href;
   beginEngagement();
   beginScroll();
-  const { touch, utm, click_ids } = arrival(page.url, referrer);
-  const { first, latest } = session(at, touch);
+  const { first, latest } = session(at, arrival(page.url, referrer));
   const view = Object.assign(
     {
-      utm,
-      click_ids,
       how,
       first_touch: first,
       last_touch: latest || first,

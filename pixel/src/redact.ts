@@ -1,13 +1,20 @@
 /* What must not leave the page is masked: secrets by their field's name, and what tells by its shape what it is.
    The rules are the server's own table; both are held to the same examples. */
+/* eslint-disable @typescript-eslint/no-deprecated -- unlike decodeURIComponent, unescape takes what is no UTF-8 too */
 import { CARD, EMAIL, SECRETS, SENSITIVE } from "rules";
 import { cut, snake } from "./text";
 
 /** Of a text the server keeps no more either. */
 const MOST_CHARACTERS = 8000;
+/** Of a page's own data, of which each value counts at least so much; whoever hands over his window cannot mean all of it. */
+const MOST_TOLD = 30_000;
+const LEAST_TOLD = 20;
 const FIELD = "[redacted:field]";
-const USERINFO = /(:\/\/)[^/?#\s@]{1,256}@/g;
-const PARAMETER = /([?&;#])([^?=&;#\s]{1,128})=[^&;#\s]*/g;
+const USERINFO = /(:\/\/)[^/?#\s]{1,256}@/g;
+/** The second finds the parameters of an address that is a parameter itself. */
+const PARAMETERS = [/([?&;#])([^?=&;#\s]{1,128})=[^?&;#\s]*/g, /([?&;#])([^?=&;#\s]{1,128})=[^&;#\s]*/g];
+/** What an address may hold in another spelling. */
+const WORD = /[^?=&;#\s/]+/g;
 /** Numbers stand alone: neither within a word nor within a longer number. */
 const NUMBER = ".-";
 
@@ -18,7 +25,8 @@ const RULES: Rule[] = [
   ["card", standing("\\d(?:[ -]?\\d){13,18}", NUMBER), isCard],
   ["ssn", standing("(?!000|666|9)\\d{3}([-. ])(?!00)\\d\\d\\3(?!0000)\\d{4}", NUMBER)],
   ["iban", standing("[A-Z]{2}\\d\\d(?:[ -]?[A-Z\\d]){11,30}"), isIban],
-  ["phone", standing("(?:\\+|%2[Bb])[1-9](?:[ ().-]{0,2}\\d){7,14}")],
+  ["phone", standing("\\+[1-9](?:[ ().-]{0,2}\\d){7,14}")],
+  ["email", EMAIL],
 ];
 
 /** What stands by itself. A browser that cannot look back has what is before it in the match. */
@@ -31,26 +39,48 @@ export function isSensitive(name: string): boolean {
   return SENSITIVE.test(snake(`_${name}_`));
 }
 
-/** A text with all that must not leave the page masked. */
-export function redactText(text: string): string {
-  text = cut(text, MOST_CHARACTERS + 99).replace(USERINFO, "$1").replace(PARAMETER, (all: string, before: string, name: string) =>
-    isSensitive(name.replace(/%5[bd]/gi, "_")) ? `${before}${name}=${FIELD}` : all,
-  );
-  for (const [kind, pattern, holds] of RULES) {
-    text = text.replace(pattern, (all: string, before: string, found: string) =>
-      !holds || holds(found.replace(/[ -]/g, "")) ? `${before}[redacted:${kind}]` : all,
+/** A text with all that must not leave the page masked; a word that is percent-encoded whole, however often it was. */
+export function redactText(text: string, spellings = 3): string {
+  text = cut(text, MOST_CHARACTERS + 99).replace(USERINFO, "$1");
+  for (const pattern of PARAMETERS) {
+    text = text.replace(pattern, (all: string, before: string, name: string) =>
+      isSensitive(unescape(name)) ? `${before}${name}=${FIELD}` : all,
     );
   }
-  return cut(text.replace(EMAIL, "[redacted:email]"), MOST_CHARACTERS);
+  for (const [kind, pattern, holds] of RULES) {
+    for (let found; (found = pattern.exec(text)); pattern.lastIndex = found.index + 1) {
+      const before = found[1] || "";
+      let value = found[2] || "";
+      // Among other numbers it begins and ends where one of them does.
+      while (holds && value && !holds(value.replace(/[ -]/g, ""))) value = value.replace(/[ -]?[^ -]+$/, "");
+      const end = found.index + before.length;
+      if (value) text = `${text.slice(0, end)}[redacted:${kind}]${text.slice(end + value.length)}`;
+    }
+  }
+  text = text.replace(WORD, (word) => {
+    const plain = unescape(word.replace(/\+/g, " "));
+    const clean = spellings && plain !== word ? redactText(plain, spellings - 1) : plain;
+    return clean === plain ? word : (/\[redacted:\w+\]/.exec(clean) || [FIELD])[0];
+  });
+  return cut(text, MOST_CHARACTERS);
 }
+
+let told = 0;
 
 /** A value of any shape with all that must not leave the page masked; what holds a secret by its name is masked whole. */
 export function redact(value: unknown, depth = 0): unknown {
-  if (typeof value === "string") return redactText(value);
-  if (typeof value === "number") return isCard(`${value}`) ? "[redacted:card]" : value;
+  if (!depth) told = 0;
+  if (/str|big|num/.test(typeof value)) {
+    const text = redactText(`${value as bigint}`);
+    told += text.length;
+    if (typeof value !== "number" || text !== `${value}`) value = text;
+  }
+  told += LEAST_TOLD;
+  if (depth > 14 || told > MOST_TOLD) return null;
   if (!value || typeof value !== "object") return value;
-  if (depth > 14) return null;
   if (Array.isArray(value)) return value.map((item) => redact(item, depth + 1));
+  const { toJSON } = value as { toJSON?: () => unknown };
+  if (toJSON) return redact(toJSON.call(value), depth + 1);
   const kept: Record<string, unknown> = {};
   for (const key of Object.keys(value)) {
     const member = (value as Record<string, unknown>)[key];
@@ -63,7 +93,7 @@ export function redact(value: unknown, depth = 0): unknown {
 function isCard(digits: string): boolean {
   let sum = 0;
   for (let place = 1; place <= digits.length; place++) {
-    const digit = +(digits[digits.length - place] || 0);
+    const digit = +(digits[digits.length - place] as string);
     // Luhn's check; a doubled digit over nine counts its own digits.
     sum += place % 2 ? digit : digit > 4 ? 2 * digit - 9 : 2 * digit;
   }
@@ -73,9 +103,9 @@ function isCard(digits: string): boolean {
 /** By its checksum (ISO 13616); which country's has how many characters, only the server knows. */
 function isIban(number: string): boolean {
   let rest = 0;
-  for (const letter of Array.from(number.slice(4) + number.slice(0, 4))) {
+  for (const letter of number.slice(4) + number.slice(0, 4)) {
     const value = parseInt(letter, 36);
     rest = (rest * (value > 9 ? 100 : 10) + value) % 97;
   }
-  return rest === 1;
+  return rest === 1 && number.length > 14;
 }

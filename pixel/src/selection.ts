@@ -1,4 +1,4 @@
-import { excerpt, isIgnored, isPrivate } from "./elements";
+import { excerpt, HIDDEN, isIgnored, isPrivate } from "./elements";
 import { option } from "./options";
 import { add } from "./outbox";
 import { hear, later } from "./safely";
@@ -21,12 +21,14 @@ export function watchSelection(): void {
 
 function tell(type: string): void {
   const selection = getSelection();
-  const text = String(selection).trim();
+  // Of a selection in a field, or in the shadow of a component, a browser says only that it is empty, and its text.
+  const text = selection && !selection.isCollapsed ? String(selection).trim() : "";
   const at = selection && selection.anchorNode;
   const element = at instanceof Element ? at : at && at.parentElement;
   const same = type === "text_select" && text === before;
   before = text;
   const field = document.activeElement;
   if (text.length < SHORTEST || same || !element || isIgnored(element) || isPrivate(element) || (field && isPrivate(field))) return;
-  add(type, { length: text.length, text: option("excerpts") === "false" ? undefined : excerpt(text) });
+  const plain = option("excerpts") !== "false" && ![...document.querySelectorAll(HIDDEN)].some((other) => (selection as Selection).containsNode(other, true));
+  add(type, { length: text.length, text: plain ? excerpt(text) : undefined });
 }

@@ -1,14 +1,18 @@
 import { option } from "./options";
 import { attempt } from "./safely";
 import { load, save } from "./storage";
+import { iso } from "./text";
 import { identifier } from "./uuid";
 
 /** A session ends after so long without an event, in any tab, and after a day in any case. */
 export const SESSION_MS = 30 * 60 * 1000;
 const LONGEST_SESSION_MS = 24 * 60 * 60 * 1000;
 
-/** Where somebody came from: the page that led here, the campaign, the advertising network that counted the click. */
-export type Touch = Record<string, string | undefined>;
+/** Where somebody came from: the site that led here, and what the address said of a campaign. */
+export interface Touch {
+  referrer: string;
+  query: string;
+}
 
 /** A visit: what it is known by, when it began and last saw an event, what led to it first and last. */
 export interface Session {
@@ -43,7 +47,7 @@ export function kept(): Session | undefined {
   // To fail where there is none yet would take longer than all the rest.
   return (text && attempt(() => {
     const session = JSON.parse(decodeURIComponent(text)) as Session;
-    return isId(session.id) && session;
+    return isId(session.id) && iso(session.start - session.last) && session;
   })) as Session | undefined;
 }
 
@@ -55,23 +59,26 @@ export function kept(): Session | undefined {
 export function session(now: number, touch?: Touch, idle?: boolean): Session {
   let current = kept();
   if (current && idle) return current;
-  // Whoever comes back from a payment provider or a search was not sent by it; a campaign says that it sends.
-  const campaign = touch && (touch["source"] || touch["campaign"] || touch["click_id"]);
   if (
     !current ||
     // A clock that was set back makes these negative; the session goes on.
     now - current.last >= SESSION_MS ||
     now - current.start >= LONGEST_SESSION_MS ||
-    (campaign && option("campaign-session") === "true" && JSON.stringify(touch) !== JSON.stringify(current.latest))
+    (isNews(current, touch) && option("campaign-session") === "true")
   ) {
     current = { id: identifier(), start: now, last: now };
   }
   current.last = now;
   if (touch) current.first = current.first || touch;
-  if (campaign) current.latest = touch;
+  if (isNews(current, touch)) current.latest = touch as Touch;
   keep(current);
   visitorId();
   return current;
+}
+
+/** Whoever comes back from a payment provider or a search was not sent by it; a campaign says that it sends. */
+function isNews({ latest }: Session, touch?: Touch): boolean | "" | undefined {
+  return touch && touch.query && touch.query !== (latest && latest.query);
 }
 
 function keep(session: Session): void {

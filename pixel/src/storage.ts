@@ -36,7 +36,7 @@ export function peek(key: string): string | undefined {
   return (
     attempt(() =>
       isCookie(key)
-        ? (new RegExp(`${PREFIX}${key}=([^;]*)`).exec(document.cookie) || [])[1]
+        ? (new RegExp(`(?:^| )${PREFIX}${key}=([^;]*)`).exec(document.cookie) || [])[1]
         : localStorage.getItem(PREFIX + key),
     ) || undefined
   );

@@ -3,6 +3,11 @@ export function cut(text: string, characters: number): string {
   return text.slice(0, characters).replace(/[\uD800-\uDBFF]$/, "");
 }
 
+/** A moment as all of the events have it. Raises a RangeError where it is none. */
+export function iso(ms: number): string {
+  return new Date(ms).toISOString();
+}
+
 /** A name spelled `like_this`, whichever way its words were told apart. */
 export function snake(name: string): string {
   return name

@@ -1,17 +1,17 @@
 // In this order like stands beside like in the bundle, which is then compressed a little better.
-import { add, type Data, drop, resume, watchNetwork } from "./outbox";
 import { words } from "./options";
 import { hear, later, safely } from "./safely";
-import { watchSelection } from "./selection";
-import { objects } from "./signals";
 import type { Evothesis, EvothesisConsent } from "../evothesis";
 import { visible, watchEngagement } from "./engagement";
-import { consent, decide } from "./consent";
+import { add, type Data, drop, resume, watchNetwork } from "./outbox";
 import { viewPage, watchPageViews } from "./page_views";
-import { nameOf, watchClicks } from "./clicks";
+import { objects } from "./signals";
 import { watchScroll } from "./scroll";
-import { arrive } from "./domains";
+import { watchSelection } from "./selection";
+import { consent, decide } from "./consent";
 import { watchForms } from "./forms";
+import { nameOf, watchClicks } from "./clicks";
+import { arrive } from "./domains";
 
 type Call = [command: string, ...rest: unknown[]];
 interface Api {
@@ -45,9 +45,9 @@ function start(): void {
   // Before any storage is touched.
   if (objects()) return;
   // A decision that waits in the queue comes before everything else.
-  for (const call of (before && before.q) || []) run(Array.from(call) as Call);
+  for (const call of (before && before.q) || []) api(...(call as Call));
   // Not at once: the browser goes on with the page first. Who leaves before that has seen it too.
-  hear("prerenderingchange visibilitychange pagehide", watch);
+  hear("visibilitychange pagehide prerenderingchange", watch);
   later(watch, 0);
 }
 
@@ -61,7 +61,7 @@ function watch(): void {
   watchPageViews();
   for (const [name, begin] of PARTS) if (!words("exclude").includes(name)) begin();
   watchNetwork();
-  for (const call of early) run(call);
+  for (const call of early) safely(run)(call);
 }
 
 function run(call: Call): void {
@@ -77,7 +77,7 @@ function tell({ analytics, source = "api" }: EvothesisConsent): void {
   const granted = analytics === null ? null : (analytics as unknown) === true;
   if (!decide(granted, source)) return;
   if (granted) {
-    add("consent", { analytics: granted, source });
+    run(["track", "consent", { analytics: granted, source }]);
     resume();
   } else drop();
 }

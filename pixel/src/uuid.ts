@@ -6,5 +6,5 @@ export function uuid(now: number): string {
 
 /** 128 random bits: an id that says nothing about whom it is given to. */
 export function identifier(): string {
-  return Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => (byte + 256).toString(16).slice(1)).join("");
+  return crypto.getRandomValues(new Uint8Array(16)).reduce((text, byte) => text + (byte + 256).toString(16).slice(1), "");
 }

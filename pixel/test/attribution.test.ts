@@ -3,22 +3,23 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { arrival } from "../src/attribution";
 
-void test("of several values the first counts, and none is nothing", () => {
-  const { utm } = arrival("https://a.example/?utm_source=news&utm_campaign=x%20y&utm_source=second&utm_medium=&utm_id=7&q=1", "");
-  assert.deepEqual(utm, { source: "news", campaign: "x y", id: "7" });
-  assert.equal(arrival("https://a.example/?utm_source=", "").utm, undefined);
+void test("of an address a touch notes what belongs to a campaign, as it is written", () => {
+  const { query } = arrival("https://a.example/?q=1&utm_source=news&utm_campaign=x%20y&utm_medium=&page=2&gclid=abc#&utm_term=no", "");
+  assert.equal(query, "&utm_source=news&utm_campaign=x%20y&gclid=abc");
+  assert.equal(arrival("https://a.example/?cid=1&clid=2&source=3#utm_source=4", "").query, "");
 });
 
-void test("a click id is known by the network that gave it", () => {
-  for (const name of ["gclid", "gbraid", "wbraid", "fbclid", "msclkid", "ttclid", "twclid", "li_fat_id"]) {
-    const { click_ids, touch } = arrival(`https://a.example/?${name}=abc&${name}=second`, "");
-    assert.deepEqual(click_ids, { [name]: "abc" });
-    assert.equal(touch["click_id"], name);
+void test("a click id is a campaign, whichever network gave it", () => {
+  for (const name of ["gclid", "dclid", "gbraid", "wbraid", "fbclid", "msclkid", "ttclid", "twclid", "li_fat_id"]) {
+    assert.equal(arrival(`https://a.example/?${name}=abc`, "").query, `?${name}=abc`);
   }
 });
 
-void test("a touch is the page that led here, without its path, and the campaign", () => {
-  const { touch } = arrival("https://a.example/?utm_source=news&utm_medium=email", "https://mail.example/inbox/7?q=x");
-  assert.deepEqual({ ...touch }, { referrer: "https://mail.example", click_id: undefined, source: "news", medium: "email" });
-  assert.equal(arrival("https://a.example/", "android-app://com.example.app/").touch["referrer"], "android-app://com.example.app");
+void test("a touch is short enough for a cookie, however long the address is", () => {
+  assert.equal(arrival(`https://a.example/?utm_source=${"x".repeat(5000)}`, "").query.length, 400);
+});
+
+void test("of the page that led here a touch has the site alone", () => {
+  assert.equal(arrival("https://a.example/", "https://mail.example/inbox/7?q=x").referrer, "https://mail.example");
+  assert.equal(arrival("https://a.example/", "android-app://com.example.app/").referrer, "android-app://com.example.app");
 });

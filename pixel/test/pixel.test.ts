@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { beforeEach, test } from "node:test";
 import { nameOf } from "../src/clicks";
 import { beginScroll, pass } from "../src/scroll";
-import { adopt, session, SESSION_MS, visitorId } from "../src/session";
+import { adopt, session, SESSION_MS, type Touch, visitorId } from "../src/session";
 import { allow, forget, keys, load, save } from "../src/storage";
 import { uuid } from "../src/uuid";
 
@@ -56,22 +56,38 @@ void test("a session that another tab began is taken over", () => {
 });
 
 void test("a session keeps what led to it first and last, and who comes back from a payment provider changes nothing", () => {
-  const news = { medium: "email", campaign: "autumn" };
-  const paid = { referrer: "https://www.google.com", click_id: "gclid" };
+  const news = { referrer: "https://mail.example", query: "?utm_medium=email&utm_campaign=autumn" };
+  const paid = { referrer: "https://www.google.com", query: "?gclid=abc" };
   session(1, news);
-  session(2, { referrer: "https://pay.example" });
-  const { first, latest } = session(3, { referrer: "" });
+  session(2, { referrer: "https://pay.example", query: "" });
+  const { first, latest } = session(3, { referrer: "", query: "" });
   assert.deepEqual([first, latest], [news, news]);
   assert.deepEqual(session(4, paid).latest, paid);
   assert.deepEqual(session(5).first, news);
 });
 
 void test("another campaign begins another session only where the page says so", () => {
-  const first = session(1, { medium: "email", campaign: "autumn" }).id;
-  assert.equal(session(2, { medium: "email", campaign: "winter" }).id, first);
+  const campaign = (name: string): Touch => ({ referrer: "", query: `?utm_campaign=${name}` });
+  const first = session(1, campaign("autumn")).id;
+  assert.equal(session(2, campaign("winter")).id, first);
   attributes["data-campaign-session"] = "true";
-  assert.equal(session(3, { medium: "email", campaign: "winter" }).id, first);
-  assert.notEqual(session(4, { medium: "email", campaign: "spring" }).id, first);
+  assert.equal(session(3, campaign("winter")).id, first);
+  assert.notEqual(session(4, campaign("spring")).id, first);
+});
+
+void test("a route that keeps the campaign in its address is no other campaign", () => {
+  const query = "?utm_campaign=autumn";
+  attributes["data-campaign-session"] = "true";
+  const first = session(1, { referrer: "https://mail.example", query });
+  const second = session(2, { referrer: "https://shop.example", query });
+  assert.deepEqual([second.id, second.latest], [first.id, first.latest]);
+});
+
+void test("a session that was kept without its times, by whoever wrote it, is none", () => {
+  for (const broken of [{ id: "a".repeat(32) }, { id: "a".repeat(32), start: "x", last: 1 }, { id: "a", start: 1, last: 1 }, 7, null]) {
+    stored.set("evothesis.session", encodeURIComponent(JSON.stringify(broken)));
+    assert.notEqual(session(1).id, "a".repeat(32));
+  }
 });
 
 void test("with storage blocked the ids live as long as the page", () => {

@@ -41,6 +41,24 @@ void test("a value that holds itself ends", () => {
   assert.ok(JSON.stringify(redact(value)).length < 1000);
 });
 
+void test("what JSON does not know is written as it is meant", () => {
+  const when = new Date(0);
+  assert.deepEqual(redact({ n: BigInt("4111111111111111"), big: BigInt(7), when, at: new URL("https://a.example/?token=x") }), {
+    n: "[redacted:card]",
+    big: "7",
+    when: when.toISOString(),
+    at: "https://a.example/?token=[redacted:field]",
+  });
+});
+
+void test("a value that branches without end is cut, and at once", () => {
+  let value: unknown = "leaf";
+  for (let level = 0; level < 13; level++) value = Array(10).fill(value);
+  const began = process.cpuUsage().user;
+  assert.ok(JSON.stringify(redact(value)).length < 10_000);
+  assert.ok(process.cpuUsage().user - began < 200_000);
+});
+
 void test("no text takes long", () => {
   for (const piece of ["?", "&a", "#=", "a%40", "@a.", "1 ", "1-", "a.b@", "://", "eyJ", "-----BEGIN ", "AB12 ", "+1 ", "%2B1"]) {
     const began = process.cpuUsage().user;

@@ -2,7 +2,7 @@
 
 import pytest
 
-from collect.attribution import attribute, classify
+from collect.attribution import attribute, campaign, classify
 
 PAGE = "shop.example.co.uk"
 
@@ -93,3 +93,44 @@ def test_the_data_that_a_whole_beacon_shares_is_not_written_to():
     shared = {"plan": "pro"}
     assert seen(shared) == {"plan": "pro", "channel": "direct"}
     assert shared == {"plan": "pro"}
+
+
+def test_of_several_values_the_first_counts_and_none_is_nothing():
+    url = "https://a.example/?utm_source=news&utm_campaign=x%20y+z&utm_source=second&utm_medium=&utm_id=7&q=1#?utm_term=no"
+    assert campaign(url) == {"utm": {"source": "news", "campaign": "x y z", "id": "7"}}
+    for nothing in ("https://a.example/?utm_source=", "https://a.example/", "", None, 7):
+        assert campaign(nothing) == {}
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["gclid", "dclid", "gbraid", "wbraid", "fbclid", "msclkid", "ttclid", "twclid", "li_fat_id", "epik", "rdt_cid"],
+)
+def test_a_click_id_is_known_by_the_network_that_gave_it(name):
+    assert campaign(f"https://a.example/?{name}=abc&{name}=second") == {"click_ids": {name: "abc"}}
+
+
+def test_a_campaign_is_read_from_the_address_unless_the_sender_says_it():
+    raw = {
+        "referrer": "",
+        "url": f"https://{PAGE}/?utm_source=address&gclid=abc",
+        "data": {"utm": {"source": "sender"}},
+    }
+    attribute(raw, PAGE)
+    assert raw["data"] == {
+        "utm": {"source": "sender"},
+        "click_ids": {"gclid": "abc"},
+        "channel": "paid",
+        "source": "sender",
+    }
+
+
+def test_a_touch_is_noted_as_a_referrer_and_a_query_and_stored_by_its_parts():
+    touch = {"referrer": "https://mail.example", "query": "?utm_source=news&utm_medium=email&gclid=abc"}
+    assert seen({"first_touch": touch}, "")["first_touch"] == {
+        "source": "news",
+        "medium": "email",
+        "click_id": "gclid",
+        "referrer": "https://mail.example",
+        "channel": "paid",
+    }

@@ -58,6 +58,15 @@ def test_a_browser_gets_the_smallest_that_it_takes(get, accepted, sent):
     assert answer.headers["vary"] == "Accept-Encoding"
 
 
+@pytest.mark.parametrize(
+    "path",
+    ["tracking.js.br", "tracking.js.gz", "%00", "%2e%2e/dist/tracking.js", "a" * 300 + ".js", "a/" * 2500, "", "."],
+)
+def test_what_was_not_built_for_browsers_is_not_found(get, path):
+    for accepted in ("br", "identity"):
+        assert get(f"/js/{path}", **{"accept-encoding": accepted}).status_code == 404
+
+
 def test_what_was_never_compressed_is_sent_as_it_is(get):
     assert get("/js/plain.js", **{"accept-encoding": "br"}).raw == b"plain"
 

@@ -136,6 +136,20 @@ for (const [name, { pending, say }] of Object.entries(PLATFORMS)) {
 }
 
 scenario(
+  "a no in Google's layer is heard, whatever a tag manager does to the layer",
+  async (site) => {
+    const page = await opened(site, 'data-consent="opt-in"', `<script>${PLATFORMS["consent-mode"].pending}; dataLayer.push(null, "text", ["consent"], { event: "x" })</script>${site.script("", "consent")}`);
+    await page.evaluate(`${PLATFORMS["consent-mode"].say(true)}; dataLayer.push(["consent", "update"]); dataLayer.splice(0, 6)`);
+    await site.events(1, "page_view");
+    await page.evaluate(PLATFORMS["consent-mode"].say(false));
+    const before = site.requests().length;
+    await act(page);
+    assert.deepEqual([site.requests().length - before, await kept(page)], [0, []]);
+  },
+  "chrome",
+);
+
+scenario(
   "a platform that comes late is heard all the same, and one that says nobody need be asked",
   async (site) => {
     const page = await opened(site, 'data-consent="opt-in"', site.script("", "consent"));
