@@ -33,6 +33,7 @@ PARAMETER = re.compile(
     r"|([gdy]clid|[gw]braid|fbclid|msclkid|ttclid|twclid|li_fat_id|epik|rdt_cid|sccid)"
 )
 MOST_PARAMETERS = 100
+REMEMBERED_CHARACTERS = 300
 # Facebook puts its own on the links of free posts too.
 FREE_CLICK_ID = "fbclid"
 
@@ -68,12 +69,22 @@ def attribute(raw: dict[str, Any], host: str | None) -> None:
 def campaign(url: Any) -> dict[str, dict[str, str]]:
     """What the query of *url* says of a campaign: `utm`, its parts by name, and `click_ids`, each if there is any.
 
-    Of several values the first counts, and an empty one is none.
+    Of several values the first counts, and an empty one is none. To be read, not to be changed: it may be remembered.
     """
-    query = url.partition("#")[0].partition("?")[2] if isinstance(url, str) else ""
+    if not isinstance(url, str) or "?" not in url:
+        return {}
+    query = url.partition("#")[0].partition("?")[2]
+    return _campaign(query) if len(query) <= REMEMBERED_CHARACTERS else _read(query)
+
+
+# A campaign leads thousands to the same few addresses.
+@lru_cache(maxsize=4_000)
+def _campaign(query: str) -> dict[str, dict[str, str]]:
+    return _read(query)
+
+
+def _read(query: str) -> dict[str, dict[str, str]]:
     found: dict[str, dict[str, str]] = {}
-    if not query:
-        return found
     for name, value in parse_qsl("&".join(query.split("&", MOST_PARAMETERS)[:MOST_PARAMETERS])):
         if parameter := PARAMETER.fullmatch(name):
             part, network = parameter.groups()
@@ -95,7 +106,7 @@ def _told(utm: dict[str, Any], click_id: Any, referrer: Any, host: str | None) -
     channel, found = classify(referrer if isinstance(referrer, str) else "", host)
     if click_id and click_id != FREE_CLICK_ID:
         channel = "paid"
-    elif medium and (named := _channel_of(str(medium))):
+    elif medium and (named := _channel_of(str(medium)[:REMEMBERED_CHARACTERS])):
         channel = named
     elif source and channel in ("direct", "internal"):
         channel = "campaign"
@@ -122,6 +133,7 @@ def _classify(sender: str, host: str) -> tuple[str, str | None]:
     return "referral", sender
 
 
+@lru_cache(maxsize=1_000)
 def _channel_of(medium: str) -> str | None:
     return next((channel for channel, pattern in MEDIA if pattern.search(medium)), None)
 
