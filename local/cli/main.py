@@ -6,10 +6,12 @@ import sys
 
 import click
 
+from cli.check import check
 from cli.export import export
 from cli.invoke import invoke
 from cli.logs import logs
 from cli.machine import MachineInvalid
+from cli.policy import policy
 from cli.run import run
 from cli.running import NotRunning
 from cli.status import status
@@ -27,7 +29,7 @@ def commands() -> None:
     """First-party web analytics data that the client owns."""
 
 
-for command in (run, status, export, verify, invoke, logs):
+for command in (run, status, export, verify, check, policy, invoke, logs):
     commands.add_command(command)
 
 

@@ -13,6 +13,11 @@ _FIELDS = {
     "EndpointUrl": "endpoint_url",
     "AccessKey": "access_key",
     "SecretKey": "secret_key",
+    "RoleArn": "role_arn",
+    "ExternalId": "external_id",
+    "Encryption": "encryption",
+    "KmsKey": "kms_key",
+    "StorageClass": "storage_class",
 }
 
 

@@ -56,6 +56,8 @@ def test_a_day_with_it(run, evothesis):
     proof = evothesis("verify", "backup")
     assert (proof.status, proof.out.splitlines()[-1]) == (0, "every event is there once")
     assert json.loads(evothesis("verify", "--json").out)["rows"] == 3
+    usable = evothesis("check", "client")
+    assert (usable.status, usable.out.splitlines()[-1]) == (0, "  ✓ s3:DeleteObject")
 
     sample = evothesis("invoke", "collect", "-e", str(ROOT / "events/collect/single.json"), "--log")
     assert (sample.status, json.loads(sample.out)["statusCode"]) == (0, 202)

@@ -65,6 +65,10 @@ def test_several_formats_can_be_asked_for(environ):
         ("CLIENT_S3_PREFIX", "a//b c"),
         ("COLLECT_MAX_EVENTS", "-1"),
         ("CLIENT_S3_REGION", "us east 1"),
+        ("CLIENT_S3_ROLE_ARN", "evothesis-export"),
+        ("BACKUP_S3_EXTERNAL_ID", "a b"),
+        ("CLIENT_S3_ENCRYPTION", "rot13"),
+        ("CLIENT_S3_STORAGE_CLASS", "DEEP_ARCHIVE"),
         ("BACKUP_S3_ENDPOINT_URL", "http://ex!ample"),
         ("BACKUP_S3_ENDPOINT_URL", "http://x:99999"),
         ("DATABASE_URL", "mysql://user:password@host/x"),
@@ -79,11 +83,29 @@ def test_a_wrong_setting_is_named_in_one_line_that_does_not_repeat_it(environ, n
     assert "\n" not in message
 
 
+def test_everything_that_a_bucket_wants_may_stand_under_its_side(environ, tmp_path):
+    file = tmp_path / "config.yaml"
+    file.write_text("""
+s3_export:
+  client_bucket: events
+  client: {endpoint: "https://s3.example.com", role_arn: "arn:aws:iam::123456789012:role/x", external_id: "shared-42"}
+  backup: {bucket: copies, encryption: "aws:kms", kms_key: alias/events, storage_class: GLACIER_IR}
+""")
+    environ["EVOTHESIS_CONFIG"] = file
+    client, backup = settings.current().destinations()
+    assert (client.bucket, client.endpoint_url, client.external_id) == ("events", "https://s3.example.com", "shared-42")
+    assert (backup.bucket, backup.kms_key, backup.storage_class) == ("copies", "alias/events", "GLACIER_IR")
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
         ("s3_export: {client_buckt: a}", "s3_export.client_buckt"),
         ("s3_export: {credentials: {acces_key: a}}", "s3_export.credentials.acces_key"),
+        ("s3_export: {client: {buckt: a}}", "s3_export.client.buckt"),
+        ("s3_export: {client: {name: a}}", "s3_export.client.name"),
+        ("s3_export: {client: {external_id: ab}}", "CLIENT_S3_EXTERNAL_ID belongs to a role"),
+        ("s3_export: {backup: {kms_key: a}}", "BACKUP_S3_KMS_KEY wants BACKUP_S3_ENCRYPTION=aws:kms"),
         ("s3_export: [1]", "not a mapping"),
         ("- 1", "holds no settings"),
         ("{", "is not YAML"),

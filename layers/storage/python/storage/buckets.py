@@ -8,6 +8,12 @@ from typing import TYPE_CHECKING
 
 import boto3
 from botocore.config import Config
+from botocore.credentials import (
+    AssumeRoleCredentialFetcher,
+    CredentialProvider,
+    CredentialResolver,
+    DeferredRefreshableCredentials,
+)
 from botocore.exceptions import (
     BotoCoreError,
     ClientError,
@@ -17,6 +23,7 @@ from botocore.exceptions import (
     ReadTimeoutError,
     SSLError,
 )
+from botocore.session import get_session
 
 from storage.errors import DeliveryFailed
 from storage.settings import Destination
@@ -55,6 +62,10 @@ REMEDIES = {
     "InvalidStorageClass": "there is no such storage class; mend its name",
 }
 
+TRUST = (
+    "its trust policy has to name whose keys these are, and the same ExternalId; `evothesis policy --trust` prints one"
+)
+
 # By what went wrong on the way; the first that fits.
 SILENCES: tuple[tuple[type[BotoCoreError], str], ...] = (
     (NoCredentialsError, "there are no credentials; set its access key and secret key, or a role"),
@@ -81,12 +92,16 @@ def client(destination: Destination) -> S3Client:
 
 @lru_cache(maxsize=8)
 def _client(destination: Destination) -> S3Client:
-    return boto3.client(
-        "s3",
+    session = boto3.Session(
         region_name=destination.region,
-        endpoint_url=destination.endpoint_url,
         aws_access_key_id=destination.access_key.get_secret_value() if destination.access_key else None,
         aws_secret_access_key=destination.secret_key.get_secret_value() if destination.secret_key else None,
+    )
+    if destination.role_arn:
+        session = _assumed(session, destination.role_arn, destination.external_id)
+    return session.client(
+        "s3",
+        endpoint_url=destination.endpoint_url,
         config=Config(
             signature_version="s3v4",
             connect_timeout=5,
@@ -96,6 +111,32 @@ def _client(destination: Destination) -> S3Client:
             s3={"addressing_style": "path" if destination.endpoint_url else "auto"},
         ),
     )
+
+
+def _assumed(session: boto3.Session, role_arn: str, external_id: str | None) -> boto3.Session:
+    """A session in a role, whose credentials are renewed before they expire; the ExternalId keeps anybody else from it.
+
+    https://docs.aws.amazon.com/IAM/latest/UserGuide/confused-deputy.html
+    """
+    source = session.get_credentials()
+    if source is None:
+        raise NoCredentialsError
+    own = get_session()
+    fetcher = AssumeRoleCredentialFetcher(
+        client_creator=session.client,
+        source_credentials=source,
+        role_arn=role_arn,
+        extra_args={"RoleSessionName": "evothesis-export", **({"ExternalId": external_id} if external_id else {})},
+    )
+
+    class Assumed(CredentialProvider):
+        METHOD = "assume-role"
+
+        def load(self) -> DeferredRefreshableCredentials:
+            return DeferredRefreshableCredentials(fetcher.fetch_credentials, self.METHOD)
+
+    own.register_component("credential_provider", CredentialResolver([Assumed()]))
+    return boto3.Session(botocore_session=own, region_name=session.region_name)
 
 
 def make(destination: Destination) -> None:
@@ -129,6 +170,8 @@ def explain(destination: Destination, error: Refusal) -> str:
     """One line that says what a bucket did and what to do about it."""
     where = f"{destination.name} bucket {destination.bucket}"
     if isinstance(error, ClientError):
+        if error.operation_name == "AssumeRole":
+            return f"{where}: {destination.role_arn} may not be assumed ({code(error)}): {TRUST}"
         remedy = REMEDIES.get(code(error), error.response["Error"].get("Message") or "try again later")
         return f"{where} refused {error.operation_name} ({code(error)}): {remedy}"
     for kind, remedy in SILENCES:

@@ -23,6 +23,8 @@ MULTIPART_BYTES = 256 * 1024 * 1024
 PART_BYTES = 8 * 1024 * 1024
 
 CHUNK_BYTES = 1024 * 1024
+# What is smaller costs as much as this in any class but the standard one.
+LEAST_BYTES_IN_A_CLASS = 128 * 1024
 
 SHA256 = "evothesis-sha256"
 FENCE = "evothesis-fence"
@@ -50,13 +52,13 @@ def put(destination: Destination, key: str, body: Body, fence: int) -> None:
     """
     with _explained(destination):
         try:
-            _write(destination, key, body, fence, IfNoneMatch="*")
+            write(destination, key, body, fence, IfNoneMatch="*")
         except ClientError as error:
             if code(error) == "NotImplemented":
                 # A server that knows no conditions: look first, which leaves a moment in which two could write.
                 held = _look(destination, key)
                 if held is None:
-                    _write(destination, key, body, fence)
+                    write(destination, key, body, fence)
             elif code(error) in ("PreconditionFailed", "ConditionalRequestConflict", "412", "409"):
                 held = _look(destination, key)
             else:
@@ -158,16 +160,22 @@ def _replace(destination: Destination, key: str, body: Body, fence: int, held: H
             f"{destination.name} bucket {destination.bucket} holds another object under {key}, written {whose}; "
             f"nothing was replaced: look whose it is, and remove it"
         )
-    _write(destination, key, body, fence, IfMatch=held["ETag"])
+    write(destination, key, body, fence, IfMatch=held["ETag"])
 
 
-def _write(destination: Destination, key: str, body: Body, fence: int, **condition: Any) -> None:
+def write(destination: Destination, key: str, body: Body, fence: int, **condition: Any) -> None:
+    """Write an object under a condition of S3's (`IfNoneMatch`, `IfMatch`), or under none; nothing is read back.
+
+    Raises:
+        ClientError, BotoCoreError: as boto3 has them.
+    """
     body.file.seek(0)
     about: dict[str, Any] = {
         "Bucket": destination.bucket,
         "Key": key,
         "ContentType": body.content_type,
         "Metadata": {SHA256: body.sha256.hex(), FENCE: str(fence)},
+        **_kept_as(destination, body.size),
     }
     if body.size > MULTIPART_BYTES:
         _write_parts(destination, body, about, condition)
@@ -179,6 +187,18 @@ def _write(destination: Destination, key: str, body: Body, fence: int, **conditi
         **about,
         **condition,
     )
+
+
+def _kept_as(destination: Destination, size: int) -> dict[str, str]:
+    """By which key an object is encrypted, and in which storage class it lies, where that is set."""
+    kept: dict[str, str] = {}
+    if destination.encryption:
+        kept["ServerSideEncryption"] = destination.encryption
+    if destination.kms_key:
+        kept["SSEKMSKeyId"] = destination.kms_key
+    if destination.storage_class and size >= LEAST_BYTES_IN_A_CLASS:
+        kept["StorageClass"] = destination.storage_class
+    return kept
 
 
 def _write_parts(destination: Destination, body: Body, about: dict[str, Any], condition: dict[str, Any]) -> None:

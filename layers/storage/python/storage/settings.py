@@ -17,6 +17,9 @@ from storage.errors import SettingsInvalid
 Format = Literal["json", "csv", "parquet"]
 Compression = Literal["gzip", "zstd", "none"]
 DestinationName = Literal["client", "backup"]
+Encryption = Literal["AES256", "aws:kms", "aws:kms:dsse"]
+# Those from which an object can be read back at once; from an archive nothing could be proven.
+StorageClass = Literal["STANDARD", "STANDARD_IA", "ONEZONE_IA", "INTELLIGENT_TIERING", "GLACIER_IR"]
 FORMATS: tuple[Format, ...] = ("json", "csv", "parquet")
 
 # A bucket's rules: https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html
@@ -29,6 +32,9 @@ ENDPOINT = re.compile(
     r"(?::(?:6553[0-5]|655[0-2]\d|65[0-4]\d\d|6[0-4]\d{3}|[1-5]\d{4}|\d{1,4}))?/?"
 )
 DATABASE = re.compile(r"postgres(?:ql)?://")
+# https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html
+ROLE = re.compile(r"arn:aws[a-z-]*:iam::\d{12}:role/[\w+=,.@/-]{1,576}", re.ASCII)
+EXTERNAL_ID = re.compile(r"[\w+=,.@:/-]{2,1224}", re.ASCII)
 
 NAMED_SCHEDULES = {
     "hourly": "cron(0 * * * ? *)",
@@ -36,7 +42,7 @@ NAMED_SCHEDULES = {
     "real-time": "rate(1 minute)",
 }
 
-_YAML_CREDENTIALS = ("access_key", "secret_key", "region")
+_YAML_CREDENTIALS = ("access_key", "secret_key", "region", "role_arn", "external_id")
 
 
 class Destination(BaseModel):
@@ -51,6 +57,11 @@ class Destination(BaseModel):
     endpoint_url: str | None
     access_key: SecretStr | None
     secret_key: SecretStr | None
+    role_arn: str | None
+    external_id: str | None
+    encryption: Encryption | None
+    kms_key: str | None
+    storage_class: StorageClass | None
 
 
 class Settings(BaseSettings):
@@ -67,6 +78,11 @@ class Settings(BaseSettings):
     client_s3_endpoint_url: str | None = None
     client_s3_access_key: SecretStr | None = None
     client_s3_secret_key: SecretStr | None = None
+    client_s3_role_arn: str | None = None
+    client_s3_external_id: str | None = None
+    client_s3_encryption: Encryption | None = None
+    client_s3_kms_key: str | None = None
+    client_s3_storage_class: StorageClass | None = None
 
     backup_s3_bucket: str | None = None
     backup_s3_prefix: str = "analytics"
@@ -74,6 +90,11 @@ class Settings(BaseSettings):
     backup_s3_endpoint_url: str | None = None
     backup_s3_access_key: SecretStr | None = None
     backup_s3_secret_key: SecretStr | None = None
+    backup_s3_role_arn: str | None = None
+    backup_s3_external_id: str | None = None
+    backup_s3_encryption: Encryption | None = None
+    backup_s3_kms_key: str | None = None
+    backup_s3_storage_class: StorageClass | None = None
 
     aws_endpoint_url_s3: str | None = Field(default=None, description="endpoint of a bucket that names none itself")
 
@@ -131,6 +152,20 @@ class Settings(BaseSettings):
             raise ValueError("is not a region such as eu-central-1")
         return value
 
+    @field_validator("client_s3_role_arn", "backup_s3_role_arn")
+    @classmethod
+    def _role(cls, value: str | None) -> str | None:
+        if value is not None and not ROLE.fullmatch(value):
+            raise ValueError("is not a role such as arn:aws:iam::123456789012:role/evothesis-export")
+        return value
+
+    @field_validator("client_s3_external_id", "backup_s3_external_id")
+    @classmethod
+    def _external_id(cls, value: str | None) -> str | None:
+        if value is not None and not EXTERNAL_ID.fullmatch(value):
+            raise ValueError("is not an ExternalId (2 to 1224 of letters, digits and + = , . @ : / _ -)")
+        return value
+
     @field_validator("database_url")
     @classmethod
     def _database(cls, value: SecretStr) -> SecretStr:
@@ -154,6 +189,10 @@ class Settings(BaseSettings):
         for side in ("client", "backup"):
             if bool(getattr(self, f"{side}_s3_access_key")) != bool(getattr(self, f"{side}_s3_secret_key")):
                 raise ValueError(f"{side.upper()}_S3_ACCESS_KEY and _SECRET_KEY go together; set both or neither")
+            if getattr(self, f"{side}_s3_external_id") and not getattr(self, f"{side}_s3_role_arn"):
+                raise ValueError(f"{side.upper()}_S3_EXTERNAL_ID belongs to a role; set {side.upper()}_S3_ROLE_ARN too")
+            if getattr(self, f"{side}_s3_kms_key") and getattr(self, f"{side}_s3_encryption") in (None, "AES256"):
+                raise ValueError(f"{side.upper()}_S3_KMS_KEY wants {side.upper()}_S3_ENCRYPTION=aws:kms")
         return self
 
     @property
@@ -247,6 +286,11 @@ def _from_yaml_export(name: str, value: Any, path: Path) -> dict[str, Any]:
             if wrong := set(value) - set(_YAML_CREDENTIALS):
                 raise SettingsInvalid(f"EVOTHESIS_CONFIG: s3_export.{name}.{wrong.pop()} in {path} is not a setting")
             return {f"{side}_s3_{key}": item for key, item in value.items()}
+        case "client" | "backup" if isinstance(value, dict):
+            named = {"endpoint_url" if key == "endpoint" else key: item for key, item in value.items()}
+            if unknown := [key for key in named if key == "name" or key not in Destination.model_fields]:
+                raise SettingsInvalid(f"EVOTHESIS_CONFIG: s3_export.{name}.{unknown[0]} in {path} is not a setting")
+            return {f"{name}_s3_{key}": item for key, item in named.items()}
     raise SettingsInvalid(f"EVOTHESIS_CONFIG: s3_export.{name} in {path} is not a setting, or has the wrong shape")
 
 

@@ -1,0 +1,110 @@
+"""Whether a bucket can be delivered to: each right that an export needs is used once, and what is missing has a name."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from typing import Any
+from uuid import uuid4
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from storage import objects
+from storage.buckets import client, code, explain
+from storage.errors import DeliveryFailed, SettingsInvalid
+from storage.objects import Body
+from storage.settings import Destination, Settings
+
+CONTENT = b"A test of the connection; it may be removed.\n"
+
+
+@dataclass(frozen=True, slots=True)
+class Right:
+    """Something that an export does in a bucket: whether it may, and if not, what the bucket said and what mends it."""
+
+    name: str
+    granted: bool
+    problem: str | None = None
+
+
+def run(settings: Settings, name: str) -> dict[str, Any]:
+    """Try the destination *name* out; what was written for that is removed again.
+
+    Raises:
+        SettingsInvalid: there is no such destination.
+    """
+    destination = next((each for each in settings.destinations() if each.name == name), None)
+    if destination is None:
+        raise SettingsInvalid(f"{name.upper()}_S3_BUCKET is not set; name the bucket that is to be tried")
+    rights = list(rights_in(destination))
+    return {
+        "destination": name,
+        "bucket": destination.bucket,
+        "rights": [asdict(right) for right in rights],
+        "usable": all(right.granted for right in rights),
+    }
+
+
+def rights_in(destination: Destination) -> Iterator[Right]:
+    """Each right in turn. A bucket that is not there or not reached ends it: about the others nothing can be said."""
+    key = f"{destination.prefix}/check/{uuid4().hex}"
+    body = Body(io.BytesIO(CONTENT), len(CONTENT), hashlib.sha256(CONTENT).digest(), "text/plain")
+    listed = _try(destination, "s3:ListBucket", lambda: objects.keys(destination, f"{destination.prefix}/check/"))
+    yield listed
+    if not listed.granted and not _is_denial(listed):
+        return
+    wrote = _try(destination, "s3:PutObject", lambda: objects.write(destination, key, body, 0))
+    yield wrote
+    if wrote.granted:
+        yield _try(destination, "s3:GetObject", lambda: _read(destination, key))
+        yield _try(destination, "conditional writes", lambda: _write_over(destination, key, body))
+        yield _try(destination, "s3:AbortMultipartUpload", lambda: _begin_and_abort(destination, key))
+        yield _try(destination, "s3:DeleteObject", lambda: objects.remove(destination, key))
+
+
+def _try(destination: Destination, name: str, work: Callable[[], object]) -> Right:
+    try:
+        work()
+    except DeliveryFailed as error:
+        return Right(name, False, _with_remedy(destination, name, str(error)))
+    except (BotoCoreError, ClientError, ValueError) as error:
+        return Right(name, False, _with_remedy(destination, name, explain(destination, error)))
+    return Right(name, True)
+
+
+def _with_remedy(destination: Destination, name: str, problem: str) -> str:
+    where = "" if name == "s3:ListBucket" else f"/{destination.prefix}/*"
+    return f"{problem}; it takes {name} on arn:aws:s3:::{destination.bucket}{where}" if _denied(problem) else problem
+
+
+def _is_denial(right: Right) -> bool:
+    return _denied(right.problem or "")
+
+
+def _denied(problem: str) -> bool:
+    return "(AccessDenied)" in problem or "(403)" in problem
+
+
+def _read(destination: Destination, key: str) -> None:
+    if objects.read(destination, key, io.BytesIO()) != hashlib.sha256(CONTENT).hexdigest():
+        raise DeliveryFailed("what was written is not what is read back; look at what stands between")
+
+
+def _write_over(destination: Destination, key: str, body: Body) -> None:
+    try:
+        objects.write(destination, key, body, 0, IfNoneMatch="*")
+    except ClientError as error:
+        if code(error) in ("PreconditionFailed", "412"):
+            return
+        raise
+    raise DeliveryFailed(
+        "an object was written over although the request said not to; two exporters at once could do so too"
+    )
+
+
+def _begin_and_abort(destination: Destination, key: str) -> None:
+    s3 = client(destination)
+    upload = s3.create_multipart_upload(Bucket=destination.bucket, Key=key)["UploadId"]
+    s3.abort_multipart_upload(Bucket=destination.bucket, Key=key, UploadId=upload)

@@ -1,0 +1,42 @@
+"""`evothesis check`: whether the buckets can be delivered to, right by right."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Any
+
+import click
+
+from cli.running import Running
+
+
+@click.command()
+@click.argument("side", type=click.Choice(["client", "backup"]), default="client")
+@click.option("--json", "as_json", is_flag=True, help="Print what was tried as JSON.")
+def check(side: str, as_json: bool) -> None:
+    """Use each right that a delivery to the client's or the backup bucket needs, once.
+
+    Exit status 1 when one is missing. What is written for that is removed again.
+    """
+    event = {"source": "evothesis.check", "detail-type": "Check", "detail": {"destination": side}}
+    done = Running.find().invoke("ExportScheduled", json.dumps(event).encode())
+    report = json.loads(done.payload)
+    if as_json:
+        click.echo(json.dumps(report, indent=2))
+    elif done.failed:
+        click.echo(f"failed: {report.get('errorMessage', 'see `evothesis logs ExportScheduled`')}", err=True)
+    else:
+        _print(report)
+    sys.exit(1 if done.failed or not report["usable"] else 0)
+
+
+def _print(report: dict[str, Any]) -> None:
+    click.echo(f"{report['destination']} bucket {report['bucket']}")
+    for right in report["rights"]:
+        click.echo(
+            click.style(f"  {'✓' if right['granted'] else '✗'} ", fg="green" if right["granted"] else "red")
+            + right["name"]
+        )
+        if right["problem"]:
+            click.echo(f"    {right['problem']}")
