@@ -6,11 +6,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from storage import database, ledger, objects
-from storage.errors import BatchUnreadable
+from storage.errors import BatchUnreadable, DeliveryFailed
+from storage.export import contract
 from storage.export.deliver import deliver
 from storage.export.layout import Layout
 from storage.ledger import Batch
-from storage.settings import Settings
+from storage.settings import Destination, Settings
 
 
 @dataclass(slots=True)
@@ -43,15 +44,19 @@ def run(settings: Settings, has_time: Callable[[], bool] = lambda: True) -> Outc
     def work(connection: database.Connection) -> Outcome:
         with ledger.claim(connection) as fence:
             names = [destination.name for destination in destinations]
-            layout = Layout.of(settings).model_dump(exclude={"formats"})
+            layout = Layout.of(settings)
+            kept = layout.model_dump(exclude={"formats"})
             outcome = Outcome(
-                planned=ledger.plan(connection, names, settings.export_format, settings.export_batch_rows, layout)
+                planned=ledger.plan(connection, names, settings.export_format, settings.export_batch_rows, kept)
             )
             for batch in ledger.undelivered(connection):
                 if not has_time():
                     outcome.unfinished = True
                     break
                 _deliver(connection, url, batch, settings, outcome, fence)
+            for destination in destinations:
+                if destination.name not in outcome.failures:
+                    _put_contract(destination, layout, outcome, fence)
             return outcome
 
     return database.run(url, work)
@@ -76,6 +81,13 @@ def _deliver(
     outcome.failures |= failures
     if not failures and len(asked) == len(batch.pending):
         outcome.delivered.append(batch.batch_id)
+
+
+def _put_contract(destination: Destination, layout: Layout, outcome: Outcome, fence: int) -> None:
+    try:
+        contract.put(destination, layout, fence)
+    except DeliveryFailed as error:
+        outcome.failures[destination.name] = str(error)
 
 
 def reopen_lost(settings: Settings) -> int:
