@@ -1,7 +1,7 @@
 /* The types of what the pixel puts on a page: add this file to a project, and `evothesis` is known there. */
 
-/** What travels as JSON. Objects in it may lie 14 deep; a member that tells of a secret by its name is masked. */
-export type EvothesisData = { [name: string]: unknown };
+/** What travels as JSON. Objects in it may lie 14 deep; what tells of a secret by its name is masked. */
+export type EvothesisData = object;
 
 export interface EvothesisConsent {
   /** Whether the visitor agrees to be counted; null: somebody is going to ask. */
@@ -22,8 +22,8 @@ export interface Evothesis {
   (command: "page", data?: EvothesisData): void;
   /** Say what the visitor agreed to. A no erases at once what was kept, and stops. */
   (command: "consent", consent: EvothesisConsent): void;
-  /** The same; there only when the script is, while calls of `evothesis(…)` wait for it. */
-  consent?(consent: EvothesisConsent): void;
+  /** The same. It is there when the script is, while calls of `evothesis(…)` wait for it in the queue. */
+  consent(consent: EvothesisConsent): void;
   /** The calls that wait for the script. */
   q?: ArrayLike<unknown>[];
 }

@@ -19,11 +19,12 @@ function written() {
   // A word and its plural are one.
   const spelled = (...words) => words.flat().join("|").replace(/ /g, "_").replace(/\b(\w+)\|\1(\w)\b/g, "$1$2?");
   const harmless = `_(?:${spelled(table.harmless_first_words)})_|.*_(?:${spelled(table.harmless_last_words)})_$`;
-  const sensitive = `(?:${spelled(table.sensitive_words, grouped(table.sensitive_pairs))})_|(?:${spelled(table.sensitive_last_words)})_$`;
+  const pairs = grouped(table.sensitive_pairs).join("|").replace(/ /g, "_?");
+  const sensitive = `_(?:${spelled(table.sensitive_words)}|${pairs})s?_|(?:${spelled(table.sensitive_endings)})s?_$`;
   return [
-    `export const SENSITIVE = /^_(?:${spelled(table.sensitive_keys)})_$|^(?!${harmless}).*_(?:${sensitive})/;`,
+    `export const SENSITIVE = /^_(?:${spelled(table.sensitive_keys)})_$|^(?!${harmless}).*(?:${sensitive})/;`,
     // A domain ends as no file's name does, and nothing goes on after it.
-    `export const EMAIL = /()([\\w.%+-]{1,64}@(?:[a-z\\d-]{1,63}\\.){1,8}(?!(?:${spelled(table.asset_endings)})\\b)(?:[a-z]{2,63}|xn--[a-z\\d-]{2,59})(?!\\.?[a-z\\d-]))/gi;`,
+    `export const EMAIL = /()([\\w.%+\u00a1-\uffff-]{1,64}@(?:[a-z\\d\u00a1-\uffff-]{1,63}\\.){1,8}(?!(?:${spelled(table.asset_endings)})\\b)(?:[a-z]{2,63}|xn--[a-z\\d-]{2,59})(?!\\.?[a-z\\d-]))/gi;`,
     `export const CARD = /${issued(table.card_issuers)}/;`,
     `export const SECRETS = ${JSON.stringify(table.secrets)};`,
   ].join("\n");

@@ -51,14 +51,15 @@ def attribute(raw: dict[str, Any], host: str | None) -> None:
     data = raw.get("data")
     if data is None:
         data = {}
-    if not isinstance(data, dict) or "channel" in data:
+    if not isinstance(data, dict):
         return
     if not (data.get("utm") or data.get("click_ids") or "referrer" in raw):
         return
     told: dict[str, Any] = {name: found for name, found in campaign(raw.get("url")).items() if name not in data}
     utm, click_ids = ({**data, **told}.get(name) for name in ("utm", "click_ids"))
     click_id = next(iter(click_ids), None) if isinstance(click_ids, dict) else None
-    told |= _told(utm if isinstance(utm, dict) else {}, click_id, raw.get("referrer"), host)
+    if "channel" not in data:
+        told |= _told(utm if isinstance(utm, dict) else {}, click_id, raw.get("referrer"), host)
     for name in ("first_touch", "last_touch"):
         touch = data.get(name)
         if isinstance(touch, dict) and "channel" not in touch:
@@ -88,7 +89,10 @@ def _read(query: str) -> dict[str, dict[str, str]]:
     for name, value in parse_qsl("&".join(query.split("&", MOST_PARAMETERS)[:MOST_PARAMETERS])):
         if parameter := PARAMETER.fullmatch(name):
             part, network = parameter.groups()
-            found.setdefault("utm" if part else "click_ids", {}).setdefault(part or network, value)
+            # What was encoded is no longer: no database stores a NUL.
+            found.setdefault("utm" if part else "click_ids", {}).setdefault(
+                part or network, value.replace("\0", "\ufffd")
+            )
     return found
 
 
@@ -104,12 +108,16 @@ def _touch(touch: dict[str, Any], host: str | None) -> dict[str, Any]:
 def _told(utm: dict[str, Any], click_id: Any, referrer: Any, host: str | None) -> dict[str, Any]:
     source, medium = utm.get("source"), utm.get("medium")
     channel, found = classify(referrer if isinstance(referrer, str) else "", host)
+    if click_id == FREE_CLICK_ID and channel in ("direct", "internal"):
+        channel, found = "social", "facebook"
     if click_id and click_id != FREE_CLICK_ID:
         channel = "paid"
     elif medium and (named := _channel_of(str(medium)[:REMEMBERED_CHARACTERS])):
         channel = named
     elif source and channel in ("direct", "internal"):
-        channel = "campaign"
+        # Assistants say who they are where no browser does.
+        named = _classify(str(source).lower()[:REMEMBERED_CHARACTERS], "")[0] if "." in str(source) else "referral"
+        channel = "campaign" if named == "referral" else named
     source = source or found
     return {"channel": channel, "source": source} if source else {"channel": channel}
 
@@ -125,7 +133,7 @@ def classify(referrer: str, host: str | None) -> tuple[str, str | None]:
 # By host: a referrer is whatever a sender writes, and a thousand of the longest would fill an environment's memory.
 @lru_cache(maxsize=10_000)
 def _classify(sender: str, host: str) -> tuple[str, str | None]:
-    if _registrable(sender) == _registrable(host):
+    if registrable(sender) == registrable(host):
         return "internal", None
     for channel, names in REFERRERS:
         if found := names.search(sender):
@@ -138,6 +146,7 @@ def _channel_of(medium: str) -> str | None:
     return next((channel for channel, pattern in MEDIA if pattern.search(medium)), None)
 
 
-def _registrable(host: str) -> str:
+def registrable(host: str) -> str:
+    """The part of *host* that somebody registered, as far as its form tells; an address is whole."""
     found = None if ADDRESS.fullmatch(host) else REGISTRABLE.search(host)
     return found[0] if found else host

@@ -14,6 +14,9 @@ from storage.settings import Settings
 GREATEST_NUMBER = 2**63 - 1
 SMALLEST_FRACTION = 1e-18
 
+# Of a card, an account or a telephone, with all that may stand between their digits.
+LONGEST_NUMBER = 150
+
 CUT = "[cut]"
 REPLACEMENT = "\ufffd"
 
@@ -141,8 +144,9 @@ class Cleaner:
             self._refuse("nul_character", "a string holds U+0000, which no database stores; remove it")
             text = text.replace("\0", REPLACEMENT)
         limit = self._settings.collect_max_url_bytes if is_url else self._settings.collect_max_string_bytes
-        # Cut twice: what is redacted is bounded, and what the first cut left of a number falls to the second.
-        return cut(redaction.redact_text(cut(text, 2 * limit)), limit)
+        # Cut twice: what is redacted is bounded, and of a number that the first cut went through nothing is left.
+        whole = cut(text, 2 * limit)
+        return cut(redaction.redact_text(whole if len(whole) == len(text) else whole[:-LONGEST_NUMBER]), limit)
 
     def _number(self, number: float) -> Any:
         size = abs(number)

@@ -9,6 +9,8 @@ import re
 from typing import Any
 from urllib.parse import urlsplit
 
+from collect.attribution import registrable
+
 FILE = re.compile(
     r"pdf|xlsx?|docx?|pptx?|od[tspg]|txt|rtf|csv|zip|rar|7z|t?gz|tar|dmg|pkg|exe|msi|apk|deb|rpm|iso|mp[34]|m4[av]|wav"
     r"|avi|mov|mkv|webm|epub|ics|jsonl?|parquet|xml"
@@ -31,10 +33,15 @@ def name_click(raw: dict[str, Any]) -> str:
         if data.get("download") or FILE.fullmatch(extension):
             event_type = "file_download"
             raw["data"] = {**data, "extension": extension}
-        elif (page := _parts(raw.get("url"))) is None or page[0] != host:
+        elif not _is_inside(host, _parts(raw.get("url"))):
             event_type = "outbound_click"
     raw["event_type"] = event_type
     return event_type
+
+
+def _is_inside(host: str, page: tuple[str, str] | None) -> bool:
+    """Whether a host is of the registered domain that the page is of; sub-domains are the same owner's."""
+    return page is not None and registrable(host.partition(":")[0]) == registrable(page[0].partition(":")[0])
 
 
 def _parts(url: Any) -> tuple[str, str] | None:

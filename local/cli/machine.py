@@ -16,7 +16,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 
 # What the pixel asks for, and block lists know by its name.
-_RENAMED = ("/collect", *(f"/js/{part}.js" for part in ("tracking", "consent", "errors", "vitals")))
+_RENAMED = ("/collect", *(f"/js/{part}.js" for part in ("tracking", "consent", "domains", "errors", "vitals")))
 _PATH = re.compile(r"(?:/(?!\.{1,2}(?:/|$))[\w.~-]+)+", re.ASCII)
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network

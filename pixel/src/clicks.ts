@@ -1,11 +1,11 @@
-import { decorate } from "./domains";
-import { attribute, isIgnored, leadsTo, selectorOf, textOf } from "./elements";
+import { attribute, isIgnored, isTyping, leadsTo, selectorOf, textOf } from "./elements";
 import { add, type Data } from "./outbox";
+import { redactText } from "./redact";
 import { hear, later } from "./safely";
 import { snake } from "./text";
 
 /** What promises to do something when it is clicked. */
-const PROMISES = "a,button,summary,[role=button],[role=link],[role=tab],[role=menuitem],[onclick]";
+const PROMISES = "a,button,[onclick],[role=button],[role=link],[role=menuitem],[role=tab],summary";
 /** What can be meant by a click; inside it a click means the same. */
 const TARGETS = `${PROMISES},input,select,textarea,area,label,[data-track]`;
 
@@ -19,7 +19,7 @@ const ANSWER_MS = 800;
 export function watchClicks(): void {
   let labelled: unknown;
   watcher = new MutationObserver(move);
-  hear("scroll visibilitychange pagehide play change input focusin", move);
+  hear("visibilitychange pagehide focusin input change play scroll", move);
   hear("click auxclick", (event: MouseEvent) => {
     // What the page itself puts in a shadow is its business; the first element of the path is what was clicked.
     const clicked = event.composedPath()[0];
@@ -36,7 +36,7 @@ export function watchClicks(): void {
       tag: element.localName,
       selector: selectorOf(element),
       id: attribute(element, "id"),
-      text: textOf(element),
+      text: isTyping() && !element.matches(PROMISES) ? undefined : textOf(element),
     };
     add(follow(element, data), data);
     const tracked = clicked.closest("[data-track]");
@@ -47,7 +47,7 @@ export function watchClicks(): void {
 
 /** The name of an event as the collector takes it. */
 export function nameOf(name: string): string {
-  return snake(name).replace(/^[^a-z]+|_$|[ñç]/g, "").slice(0, 50) || "custom";
+  return snake(redactText(name)).replace(/^[^a-z]+|_$|[ñç]/g, "").slice(0, 50) || "custom";
 }
 
 /** Where a click leads, into its data, and whether it leads anywhere: what kind of link it is, the collector says. */
@@ -59,7 +59,6 @@ function follow(element: Element, data: Data): string {
   if (!href) return "click";
   data["href"] = href;
   data["download"] = link.hasAttribute("download") || undefined;
-  decorate(link, href);
   return "link_click";
 }
 

@@ -2,8 +2,10 @@ import { option } from "./options";
 import { objects } from "./signals";
 import { allow, forget, load, peek, save } from "./storage";
 
-const cookieless = option("consent") === "cookieless";
-let waits = option("consent") === "opt-in";
+const mode = option("consent");
+const cookieless = mode === "cookieless";
+// Who misspells what he wants does not want everybody to be counted.
+let waits = !/^(opt-out|cookieless|)$/.test(mode);
 
 /**
  * What the visitor agreed to: true or false, or null while nobody knows.
@@ -13,7 +15,10 @@ let waits = option("consent") === "opt-in";
  */
 export function consent(): boolean | null {
   // Before any storage is touched.
-  if (objects()) return false;
+  if (objects()) {
+    allow(false);
+    return false;
+  }
   const said = load("consent") || (!cookieless && peek("consent"));
   const decided = said ? said[0] === "g" : waits ? null : true;
   allow(!!decided && !cookieless);

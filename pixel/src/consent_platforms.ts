@@ -64,7 +64,8 @@ function hearPlatforms(): void {
       "klaro",
       () => {
         const manager = page.klaro?.getManager();
-        return manager && (manager.confirmed ? !!manager.consents[service.toLowerCase()] : null);
+        const { confirmed, consents = {} } = manager ?? {};
+        return manager && (confirmed ? !!(consents[service] ?? consents[service.toLowerCase()]) : null);
       },
     ],
     ["consent-mode", () => mode],
@@ -87,7 +88,7 @@ function hearPlatforms(): void {
 
   /** An entry of Google's layer, if it speaks of consent; any script of the page may have put in anything. */
   const read = safely((entry: unknown): void => {
-    const [command, kind, said] = Array.from(entry as ArrayLike<unknown>);
+    const { 0: command, 1: kind, 2: said } = entry as Record<number, unknown>;
     if (command !== "consent") return;
     const { analytics_storage: state, region } = said as Record<string, unknown>;
     // A default may still change; and one for some regions says nothing of this one.

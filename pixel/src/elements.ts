@@ -4,9 +4,10 @@ import { cut } from "./text";
 
 const IGNORED = "[data-evothesis-ignore]";
 /** What a visitor may have typed into, or the page says is nobody's business, is never read. */
-const PRIVATE = "input,select,textarea,[contenteditable]:not([contenteditable=false]),[data-evothesis-mask]";
-export const HIDDEN = `${IGNORED},${PRIVATE}`;
+const PRIVATE = "[data-evothesis-mask],input,select,textarea,[contenteditable]:not([contenteditable=false])";
+export const HIDDEN = `${PRIVATE},${IGNORED}`;
 const TEXT_CHARACTERS = 100;
+const MOST_READ = 4000;
 const LEVELS = 5;
 
 /** An attribute, if it says anything. A property of a form may be hidden by one of its fields. */
@@ -24,28 +25,42 @@ export function isPrivate(element: Element): boolean {
   return isWithin(element, PRIVATE);
 }
 
-function isWithin(element: Element | undefined, selector: string): boolean {
-  // What stands in a shadow stands in its host too.
-  return !!element && (!!element.closest(selector) || isWithin((element.getRootNode() as Partial<ShadowRoot>).host, selector));
+/** Whether somebody is about to type. */
+export function isTyping(): boolean {
+  return isWithin(document.activeElement, PRIVATE);
+}
+
+function isWithin(element: Element | null | undefined, selector: string): boolean {
+  // As it is drawn: what stands in a slot or a shadow stands in the component too.
+  return (
+    !!element &&
+    (element.matches(selector) ||
+      isWithin(element.assignedSlot || element.parentElement || (element.getRootNode() as Partial<ShadowRoot>).host, selector))
+  );
 }
 
 /** The beginning of the text in an element; nothing that a visitor typed. */
 export function textOf(element: Element): string | undefined {
   if (isPrivate(element) || element.querySelector(HIDDEN)) return;
-  const text = element.querySelector("script,style,noscript") ? "" : element.textContent.trim();
+  let text = "";
+  if (!element.querySelector("noscript,script,style")) {
+    const pieces = document.createTreeWalker(element, NodeFilter.SHOW_TEXT);
+    // Apart, so that a number stands alone that a page shows in a box of its own, and together for whoever looks for one.
+    while (text.length < MOST_READ && pieces.nextNode()) text += `\u200b${(pieces.currentNode as Text).data}`;
+  }
   // The label of a picture that is a button is its text too.
-  return excerpt(text || attribute(element, "aria-label") || attribute(element, "title") || "") || undefined;
+  return excerpt(text) || excerpt(attribute(element, "aria-label") || attribute(element, "title") || "") || undefined;
 }
 
 /** The beginning of a text, on one line; masked before it is cut, since half a number would not be known for one. */
 export function excerpt(text: string): string {
-  return cut(redactText(cut(text, 4000).replace(/\s+/g, " ").trim()), TEXT_CHARACTERS);
+  return cut(redactText(cut(text, MOST_READ).replace(/\s+/g, " ")).replace(/[\s\u200b]+/g, " ").trim(), TEXT_CHARACTERS);
 }
 
 /** Where an address leads; of what is not on the web only its kind. */
-export function leadsTo(address: string | undefined): string | undefined {
+export function leadsTo(address: string | null | undefined): string | undefined {
   return attempt(() => {
-    const { protocol, href } = new URL(address as string, document.baseURI);
+    const { protocol, href } = new URL(address || "", document.baseURI);
     return /^http/.test(protocol) ? href : protocol;
   });
 }

@@ -31,12 +31,17 @@ function report(kind: string, message: string, source = "", line = 0, column = 0
   seen[key] = true;
   (window as unknown as Page).evothesis?.("track", "js_error", {
     kind,
-    message: cut(message, MESSAGE_CHARACTERS),
-    source: cut(source, MESSAGE_CHARACTERS),
+    message: begin(message),
+    source: begin(source),
     line,
     column,
     // What somebody stumbled over is nothing that he did.
   }, true);
+}
+
+/** The beginning of a text; not of a word or a number, which would not be known for what it is. */
+function begin(text: string): string {
+  return text.length > MESSAGE_CHARACTERS ? cut(text, MESSAGE_CHARACTERS).replace(/[\d\W]*\S*$/, "") : text;
 }
 
 safely(watchErrors)();

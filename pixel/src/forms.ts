@@ -65,7 +65,7 @@ function describe(form: Element): Data {
     fields: [...form.querySelectorAll<HTMLInputElement>("input,select,textarea")]
       .filter((field) => !isIgnored(field))
       .map(({ name, id, type }) => ({ field: name || id, type }))
-      .filter(({ type }) => !/^(submit|button|reset|image|hidden)$/.test(type))
+      .filter(({ type }) => !/^(hidden|image|reset|submit|button)$/.test(type))
       .slice(0, MOST_FIELDS),
   };
 }

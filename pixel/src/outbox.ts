@@ -30,7 +30,7 @@ interface Event extends Told {
 }
 
 /** The page view that events belong to, and how many events there were before the next. */
-export const page = { id: "", url: "", referrer: "", tab: "", seq: 0 };
+export const page = { url: "", referrer: "", id: "", tab: "", seq: 0 };
 
 /** Events of one moment travel together; the first is on its way within a second. */
 const GATHER_MS = 400;
@@ -226,10 +226,12 @@ function json(value: unknown): string {
 }
 
 function keep(): void {
-  let text = json(waiting);
+  // What has no room there is still on its way.
+  let kept = waiting;
+  let text = json(kept);
   while (text.length > MOST_KEPT_CHARACTERS) {
-    waiting.splice(0, (waiting.length >> 3) || 1);
-    text = json(waiting);
+    kept = kept.slice((kept.length >> 3) || 1);
+    text = json(kept);
   }
   if (waiting.length) save(KEY, text);
   else remove(KEY);

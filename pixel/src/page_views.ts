@@ -1,10 +1,11 @@
 import { arrival } from "./attribution";
+import { consent } from "./consent";
 import { beginEngagement, engaged, visible } from "./engagement";
 import { option, words } from "./options";
 import { add, comeBack, type Data, flushAtExit, page } from "./outbox";
 import { attempt, hear, later, safely } from "./safely";
 import { beginScroll, deepest } from "./scroll";
-import { session } from "./session";
+import { handed, session } from "./session";
 import { leaveTab, takeTab } from "./storage";
 import { identifier, uuid } from "./uuid";
 
@@ -35,8 +36,8 @@ export function watchPageViews(): void {
   hear("pageshow", (event: PageTransitionEvent) => {
     if (!event.persisted) return;
     // Out of the back/forward cache: seen again, so a page view again.
-    takeTab();
     enter(page.referrer, "restored");
+    takeTab();
     comeBack();
   });
   hear("visibilitychange", () => {
@@ -66,6 +67,8 @@ function tell(state: string, engaged_ms: number): void {
 }
 
 function enter(referrer: string, how?: string, data?: Data): void {
+  // Whether anything may be kept of it.
+  consent();
   const at = Date.now();
   const turn = page.seq++;
   left = false;
@@ -76,16 +79,17 @@ function enter(referrer: string, how?: string, data?: Data): void {
   page.url = location.href;
   beginEngagement();
   beginScroll();
-  const { first, latest } = session(at, arrival(page.url, referrer));
+  const { first, latest } = session(at, handed ? undefined : arrival(page.url, referrer));
   const view = Object.assign(
     {
-      how,
       first_touch: first,
       last_touch: latest || first,
-      language: navigator.language,
+      how,
+      channel: handed ? "internal" : undefined,
       screen: [screen.width, screen.height],
-      webdriver: navigator.webdriver || undefined,
+      language: navigator.language,
       framed: top !== self || undefined,
+      webdriver: navigator.webdriver || undefined,
     },
     data,
   );
@@ -126,14 +130,18 @@ function identityNow(): string {
 }
 
 function wrap(name: "pushState" | "replaceState"): void {
+  // Where whoever wraps it after us finds it.
+  const { prototype } = History;
   // eslint-disable-next-line @typescript-eslint/unbound-method -- it is called with the page's own `this`
-  const original = history[name];
+  const original = prototype[name];
   const look = safely(route);
   // A page that froze its history tells by popstate alone.
   attempt(() => {
-    history[name] = function (...args) {
-      original.apply(this, args);
+    prototype[name] = function (...args) {
+      // eslint-disable-next-line @typescript-eslint/no-confusing-void-expression -- a page's own may give something
+      const given = original.apply(this, args);
       look();
+      return given;
     };
   });
 }

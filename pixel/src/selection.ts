@@ -1,4 +1,4 @@
-import { excerpt, HIDDEN, isIgnored, isPrivate } from "./elements";
+import { excerpt, HIDDEN, isIgnored, isPrivate, isTyping } from "./elements";
 import { option } from "./options";
 import { add } from "./outbox";
 import { hear, later } from "./safely";
@@ -27,8 +27,7 @@ function tell(type: string): void {
   const element = at instanceof Element ? at : at && at.parentElement;
   const same = type === "text_select" && text === before;
   before = text;
-  const field = document.activeElement;
-  if (text.length < SHORTEST || same || !element || isIgnored(element) || isPrivate(element) || (field && isPrivate(field))) return;
+  if (text.length < SHORTEST || same || !element || isIgnored(element) || isPrivate(element) || isTyping()) return;
   const plain = option("excerpts") !== "false" && ![...document.querySelectorAll(HIDDEN)].some((other) => (selection as Selection).containsNode(other, true));
   add(type, { length: text.length, text: plain ? excerpt(text) : undefined });
 }

@@ -30,10 +30,17 @@ export function visitorId(): string {
   return id;
 }
 
-/** Take over the ids that a page on another of the client's domains handed on. */
-export function adopt(visitor: string, session: string, now: number): void {
+/** Whether the visitor came from another of the client's domains, where more is known of how he came. */
+export let handed = false;
+
+/** Take over the ids that a page on another of the client's domains handed on at `made`, once. */
+export function adopt(visitor: string, session: string, made: number): void {
+  const before = kept();
+  handed = true;
+  // Whoever was here since comes back, or was given somebody else's address.
+  if (before && (before.id === session || before.last > made)) return;
   save("visitor", visitor);
-  keep({ id: session, start: now, last: now });
+  keep({ id: session, start: made, last: made });
 }
 
 /** Whether a text is an id as the collector takes it. */
@@ -62,8 +69,8 @@ export function session(now: number, touch?: Touch, idle?: boolean): Session {
   if (
     !current ||
     // A clock that was set back makes these negative; the session goes on.
-    now - current.last >= SESSION_MS ||
     now - current.start >= LONGEST_SESSION_MS ||
+    now - current.last >= SESSION_MS ||
     (isNews(current, touch) && option("campaign-session") === "true")
   ) {
     current = { id: identifier(), start: now, last: now };

@@ -6,7 +6,7 @@ import { attempt } from "./safely";
 const PREFIX = "evothesis.";
 /** With `data-cookie-domain` all sub-domains share what is not a page's own queue, as only cookies are shared. */
 const domain = option("cookie-domain");
-const KEYS = ["visitor", "session", "arrived", "consent"];
+const KEYS = ["visitor", "session", "consent"];
 const COOKIE_SECONDS = 34e6; // 13 months
 
 const memory: Record<string, string> = {};

@@ -1,17 +1,17 @@
 // In this order like stands beside like in the bundle, which is then compressed a little better.
-import { words } from "./options";
-import { hear, later, safely } from "./safely";
-import type { Evothesis, EvothesisConsent } from "../evothesis";
-import { visible, watchEngagement } from "./engagement";
-import { add, type Data, drop, resume, watchNetwork } from "./outbox";
-import { viewPage, watchPageViews } from "./page_views";
 import { objects } from "./signals";
-import { watchScroll } from "./scroll";
+import type { Evothesis, EvothesisConsent } from "../evothesis";
+import { hear, later, safely } from "./safely";
+import { viewPage, watchPageViews } from "./page_views";
 import { watchSelection } from "./selection";
+import { adopt } from "./session";
 import { consent, decide } from "./consent";
 import { watchForms } from "./forms";
+import { words } from "./options";
 import { nameOf, watchClicks } from "./clicks";
-import { arrive } from "./domains";
+import { watchScroll } from "./scroll";
+import { add, type Data, drop, resume, watchNetwork } from "./outbox";
+import { visible, watchEngagement } from "./engagement";
 
 type Call = [command: string, ...rest: unknown[]];
 interface Api {
@@ -56,7 +56,6 @@ function watch(): void {
   if (watching || !visible() || (document as { prerendering?: boolean }).prerendering) return;
   watching = true;
   if (consent()) resume();
-  arrive();
   watchEngagement();
   watchPageViews();
   for (const [name, begin] of PARTS) if (!words("exclude").includes(name)) begin();
@@ -68,7 +67,9 @@ function run(call: Call): void {
   const [command, first, second, third] = call;
   if (objects()) return;
   if (command === "consent") tell(first as EvothesisConsent);
-  else if (!watching) early.push(call);
+  else if (command === "adopt") {
+    if (consent()) adopt(first as string, second as string, third as number);
+  } else if (!watching) early.push(call);
   else if (command === "track") add(nameOf(first as string), (second || {}) as Data, third as boolean);
   else if (command === "page") viewPage(first as Data);
 }
@@ -77,7 +78,7 @@ function tell({ analytics, source = "api" }: EvothesisConsent): void {
   const granted = analytics === null ? null : (analytics as unknown) === true;
   if (!decide(granted, source)) return;
   if (granted) {
-    run(["track", "consent", { analytics: granted, source }]);
+    run(["track", "consent", { source, analytics: granted }]);
     resume();
   } else drop();
 }

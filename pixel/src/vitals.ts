@@ -10,6 +10,8 @@ interface Page {
 function measure(): void {
   // A page that nobody saw loads at no speed.
   if (document.visibilityState === "hidden") return;
+  // What is measured is this document, whatever route its visitor leaves it from.
+  const url = location.href;
   let vitals: Record<string, unknown> = {};
   const note = ({ name, value, rating }: Metric): void => {
     vitals[name.toLowerCase()] = Math.round(value * 1000) / 1000;
@@ -20,7 +22,7 @@ function measure(): void {
   // left is hidden after it has said so.
   addEventListener("visibilitychange", safely(() => {
     if (document.visibilityState !== "hidden" || !Object.keys(vitals).length) return;
-    (window as unknown as Page).evothesis?.("track", "web_vitals", vitals, true);
+    (window as unknown as Page).evothesis?.("track", "web_vitals", { url, ...vitals }, true);
     vitals = {};
   }), true);
 }

@@ -6,7 +6,14 @@ evothesis("track", "slide_shown", {}, true);
 evothesis("page");
 evothesis("page", { section: "help" });
 evothesis("consent", { analytics: null });
-window.evothesis.consent?.({ analytics: false, source: "banner" });
+window.evothesis.consent({ analytics: false, source: "banner" });
+
+interface Plan {
+  plan: string;
+  seats: number;
+}
+const plan: Plan = { plan: "pro", seats: 3 };
+evothesis("track", "signup", plan);
 
 // @ts-expect-error there is no such command
 evothesis("identify", "somebody");

@@ -19,8 +19,9 @@ def clicked(href, page=PAGE, **data):
     [
         ("https://shop.example:8443/help", "click", None),
         ("https://SHOP.example:8443/help", "click", None),
-        ("https://shop.example/help", "outbound_click", None),
-        ("https://blog.shop.example/", "outbound_click", None),
+        ("https://shop.example/help", "click", None),
+        ("https://blog.shop.example/", "click", None),
+        ("https://notshop.example/", "outbound_click", None),
         ("https://partner.example", "outbound_click", None),
         ("https://shop.example:8443/Report.PDF?v=2#page", "file_download", "pdf"),
         ("https://cdn.example/app.tar.gz", "file_download", "gz"),

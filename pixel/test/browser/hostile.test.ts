@@ -59,6 +59,7 @@ scenario("whatever a page hands over, what comes after it arrives, and the page 
     const odd = { get broken() { throw new Error("broken") } };
     const began = performance.now();
     for (const data of [{ big: 7n }, { loop }, { window }, { element: document.body }, { wide }, { long: "x ".repeat(5e6) }, odd, 7, "text", null, [1], { symbol: Symbol("x") }, { when: new Date(NaN) }]) evothesis("track", "odd", data);
+    evothesis("track", "odd", { list: Array(1e5).fill(1) }); evothesis("track", "odd", { numbers: new Float32Array(2e5) }); evothesis("track", "odd", { texts: Array(1000).fill("4 ".repeat(4000)) });
     window.took = performance.now() - began;
     evothesis(); evothesis(null); evothesis("track"); evothesis("track", { name: 1 }); evothesis("consent"); evothesis.consent(); evothesis("nonsense", 1)`);
   const events = await site.settled(page);
@@ -100,13 +101,15 @@ scenario("a bad call that waits for the script keeps none of the others from bei
   assert.equal(of(events, "early").length, 1);
 });
 
-scenario("who objects while the page is open is heard at once", async (site) => {
+scenario("who objects while the page is open is heard at once, and nothing more is kept", async (site) => {
   const page = await opened(site, "<button>x</button>");
+  await page.evaluate("localStorage.clear(); sessionStorage.clear()");
   await page.evaluate("Object.defineProperty(navigator, 'globalPrivacyControl', { get: () => true })");
   const before = site.requests().length;
   await page.click("button");
   await page.evaluate("history.pushState({}, '', '/next')");
   await pause(1500);
+  assert.equal(await page.evaluate("localStorage.length + sessionStorage.length"), 0);
   await page.goto("about:blank");
   assert.equal(site.requests().length, before);
 });
@@ -139,16 +142,53 @@ scenario(
 
 scenario("ids that another domain handed on leave the rest of the address as it was", async (site) => {
   for (const [path, left] of [["/?_evo=a.b.c&x=1#h", "/?x=1#h"], ["/?x=1&_evo=a.b.c&y=%20", "/?x=1&y=%20"], ["/?x=1&_evo=a.b.c", "/?x=1"], ["/?_evo=", "/"]] as const) {
-    site.serve("/", site.script());
+    site.serve("/", site.script("", "domains") + site.script());
     const page = await site.open(path);
     await until(() => page.evaluate("!location.href.includes('_evo')"), "the address");
     assert.equal(page.url(), site.url(left));
   }
 });
 
-scenario("a link that the page rewrites while it is followed stays as the page wants it", async (site) => {
-  const page = await opened(site, `<a href="http://other.localhost/">x</a><script>document.querySelector("a").addEventListener("click", (event) => { event.preventDefault(); event.currentTarget.href = "http://third.localhost/" })</script>`, 'data-domains="localhost"');
+scenario("a page that reads or rewrites a link while it is followed finds it as it wrote it", async (site) => {
+  const page = await opened(site, `<a href="http://other.localhost/">x</a><script>const link = document.querySelector("a"); link.addEventListener("click", () => { window.read = link.href }); addEventListener("click", (event) => { window.decorated = link.href; link.href = "http://third.localhost/"; event.preventDefault() })</script>`, "", site.script('data-domains="localhost"', "domains"));
   await page.click("a");
   await pause(100);
-  assert.equal(await page.evaluate("document.querySelector('a').href"), "http://third.localhost/");
+  assert.deepEqual(await page.evaluate("[read, decorated.includes('_evo='), link.href]"), ["http://other.localhost/", true, "http://third.localhost/"]);
+});
+
+scenario("what stands in boxes of their own is masked as if it stood alone, and so is what is parted by nothing", async (site) => {
+  const boxes = ["<span>Visa</span><span>4111 1111 1111 1111</span><span>12/27</span>", "<div>jane@mail.example</div><div>2 unread</div>", "<i>Jane</i><b>+49 30 901820</b>", "<i>IBAN</i><b>DE89 3704 0044 0532 0130 00</b>", "jane@<wbr>mail<wbr>.example", "41<b>11 1111 1111</b> 1111"];
+  const page = await opened(site, boxes.map((box, i) => `<button id="b${String(i)}">${box}</button>`).join(""));
+  for (let i = 0; i < boxes.length; i++) await page.evaluate(`document.querySelector("#b${String(i)}").click()`);
+  await site.events(boxes.length, "click");
+  const sent = site.requests().map(({ body }) => body).join();
+  for (const secret of ["4111", "1111 1111", "jane@", "mail.example", "901820", "0532"]) assert.ok(!sent.includes(secret), secret);
+});
+
+scenario("what is slotted into a component that keeps itself to itself is not read", async (site) => {
+  const page = await opened(site, `<x-box><button>swordfish</button></x-box><script>customElements.define("x-box", class extends HTMLElement { connectedCallback() { this.attachShadow({ mode: "open" }).innerHTML = "<div data-evothesis-mask><slot></slot></div>" } })</script>`);
+  await page.click("button");
+  const [click] = await site.events(1, "click");
+  assert.equal(data(click)["text"], undefined);
+});
+
+scenario("beside a field in which somebody types no text is read but of buttons", async (site) => {
+  const page = await opened(site, `<textarea id="t"></textarea><pre id="p">swordfish</pre><button id="b">Send</button>`);
+  await page.focus("#t");
+  await page.evaluate("document.querySelector('#p').click(); document.querySelector('#b').click()");
+  const clicks = await site.events(2, "click");
+  assert.deepEqual(clicks.map((click) => data(click)["text"]), [undefined, "Send"]);
+});
+
+scenario("a page's own history keeps what it gives, and whoever wraps it later is asked", async (site) => {
+  const page = await opened(site, "", "", `<script>const own = History.prototype.pushState; History.prototype.pushState = function (...call) { own.apply(this, call); return "mine" }</script>`);
+  assert.equal(await page.evaluate("const before = History.prototype.pushState; let asked = 0; History.prototype.pushState = function (...call) { asked++; return before.apply(this, call) }; history.pushState({}, '', '/second') + asked"), "mine1");
+  const views = await site.events(2, "page_view");
+  assert.equal(views[1]?.url, site.url("/second"));
+});
+
+scenario("many events of one moment all arrive, however long they are", async (site) => {
+  const page = await opened(site, "");
+  await page.evaluate(`for (let i = 0; i < 40; i++) evothesis("track", "long", { i, text: ["x".repeat(7000), "y".repeat(7000), "z".repeat(7000)] })`);
+  await site.events(40, "long");
 });

@@ -12,8 +12,9 @@ const session = ({ session_id }: Stored): string => session_id;
 scenario("on two tabs, three sub-domains and two sites one visitor has one session, and somebody else another", async ({ context }) => {
   const open = async (host: string, count: number, by = context): Promise<[Site, Stored[]]> => {
     const site = new Site(by, host);
-    const options = `data-cookie-domain="${host === store ? store : shared}" data-domains="${shared} ${store}"`;
-    site.serve("/", `${site.script(options, "tracking", collect)}<a href="${site.url("/").replace(host, store)}">to the store</a>`);
+    const domains = site.script(`data-domains="${shared} ${store}"`, "domains", collect);
+    const options = `data-cookie-domain="${host === store ? store : shared}"`;
+    site.serve("/", `${domains}${site.script(options, "tracking", collect)}<a href="${site.url("/").replace(host, store)}">to the store</a>`);
     await site.open();
     return [site, await site.events(count, "page_view")];
   };
@@ -26,7 +27,7 @@ scenario("on two tabs, three sub-domains and two sites one visitor has one sessi
   assert.deepEqual([kinds(own, visitor), kinds(own, session)], [1, 1]);
 
   const shelf = new Site(context, store);
-  shelf.serve("/", shelf.script(`data-domains="${shared} ${store}"`, "tracking", collect));
+  shelf.serve("/", shelf.script(`data-domains="${shared} ${store}"`, "domains", collect) + shelf.script("", "tracking", collect));
   const page = (await context.pages()).find((page) => page.url() === site.url("/"));
   assert.equal(await page?.evaluate("isSecureContext"), false);
   await page?.bringToFront();

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import type { Page } from "puppeteer-core";
-import { scenario, Site, until } from "./harness";
+import { scenario, Site, type Stored, until } from "./harness";
 
 /** A clock that a scenario can set forward: `skip(ms)`. */
 const CLOCK = `(() => { const real = Date.now; let ahead = 0; Date.now = () => real() + ahead; window.skip = (ms) => { ahead += ms } })()`;
@@ -152,8 +152,9 @@ scenario("sub-domains that do not, and another site, are strangers", async (site
 function family(site: Site): Site {
   const other = new Site(site.context);
   const domains = `data-domains="${site.host} ${other.host}"`;
-  site.serve("/", `${site.script(domains)}<a id="a" href="${other.url("/?x=1#part")}">other</a><a id="s" href="http://stranger.localhost/">stranger</a><script>document.querySelector("#s").addEventListener("click", (event) => { window.href1 = event.currentTarget.getAttribute("href"); event.preventDefault() })</script>`);
-  other.serve("/", other.script(domains));
+  site.serve("/", `${site.script(domains, "domains")}${site.script()}<a id="a" href="${other.url("/?x=1#part")}">other</a><a id="s" href="http://stranger.localhost/">stranger</a><script>document.querySelector("#s").addEventListener("click", (event) => { window.href1 = event.currentTarget.getAttribute("href"); event.preventDefault() })</script>`);
+  other.serve("/", `${other.script(domains, "domains")}${other.script()}<a href="${site.url("/back")}">back</a>`);
+  site.serve("/back", `${site.script(domains, "domains")}${site.script()}`);
   return other;
 }
 
@@ -168,6 +169,19 @@ scenario("a link between two of the client's sites carries the visitor over, onc
   assert.deepEqual([there?.visitor_id, there?.session_id], [here?.visitor_id, here?.session_id]);
   assert.equal(page.url(), other.url("/?x=1#part"));
   assert.equal(there?.url, other.url("/?x=1#part"));
+});
+
+scenario("whoever goes from one of the client's domains to the next and back was led there by nobody", async (site) => {
+  const other = family(site);
+  const page = await site.open("/?utm_source=news&utm_medium=email");
+  await site.events(1, "page_view");
+  await Promise.all([page.waitForNavigation(), page.click("#a")]);
+  const [there] = await other.events(1, "page_view");
+  await Promise.all([page.waitForNavigation(), page.click("a")]);
+  const [first, back] = await site.events(2, "page_view");
+  const told = ({ raw_event_data: { data } }: Stored): unknown[] => [data["channel"], (data["last_touch"] as { source?: string } | undefined)?.source];
+  assert.deepEqual([first, there, back].map((view) => view && told(view)), [["email", "news"], ["internal", undefined], ["internal", "news"]]);
+  assert.equal(new Set([first, there, back].map((view) => view?.session_id)).size, 1);
 });
 
 scenario("an address that somebody passed on carries nobody over, nor one that is old", async (site) => {
@@ -186,9 +200,9 @@ scenario("an address that somebody passed on carries nobody over, nor one that i
 
 scenario("nobody who has not agreed is carried over", async (site) => {
   const other = family(site);
-  site.serve("/", site.script(`data-consent="opt-in" data-domains="${site.host} ${other.host}"`) + `<a id="a" href="${other.url("/")}">other</a>`);
+  site.serve("/", site.script(`data-domains="${site.host} ${other.host}"`, "domains") + site.script('data-consent="opt-in"') + `<a id="a" href="${other.url("/")}">other</a>`);
   const page = await site.open();
-  await page.evaluate(`document.querySelector("#a").addEventListener("click", (event) => { window.href1 = event.currentTarget.getAttribute("href"); event.preventDefault() })`);
+  await page.evaluate(`addEventListener("click", (event) => { window.href1 = event.target.getAttribute("href"); event.preventDefault() })`);
   await page.click("#a");
   assert.equal(await until(() => page.evaluate("window.href1"), "the click"), other.url("/"));
 });
