@@ -24,7 +24,7 @@ function written() {
   return [
     `export const SENSITIVE = /^_(?:${spelled(table.sensitive_keys)})_$|^(?!${harmless}).*(?:${sensitive})/;`,
     // A domain ends as no file's name does, and nothing goes on after it.
-    `export const EMAIL = /()([\\w.%+\u00a1-\uffff-]{1,64}@(?:[a-z\\d\u00a1-\uffff-]{1,63}\\.){1,8}(?!(?:${spelled(table.asset_endings)})\\b)(?:[a-z]{2,63}|xn--[a-z\\d-]{2,59})(?!\\.?[a-z\\d-]))/gi;`,
+    `export const EMAIL = /()([\\w.%+\u00a1-\uffff-]{1,64}@(?:[\\w\u00a1-\uffff-]+\\.)+(?!(?:${spelled(table.asset_endings)})\\b)(?:[A-Za-z]{2,}|xn--[\\w-]+)(?!\\.?[\\w-]))/g;`,
     `export const CARD = /${issued(table.card_issuers)}/;`,
     `export const SECRETS = ${JSON.stringify(table.secrets)};`,
   ].join("\n");
