@@ -75,13 +75,7 @@ def campaign(url: Any) -> dict[str, dict[str, str]]:
     if not isinstance(url, str) or "?" not in url:
         return {}
     query = url.partition("#")[0].partition("?")[2]
-    return _campaign(query) if len(query) <= REMEMBERED_CHARACTERS else _read(query)
-
-
-# A campaign leads thousands to the same few addresses.
-@lru_cache(maxsize=4_000)
-def _campaign(query: str) -> dict[str, dict[str, str]]:
-    return _read(query)
+    return _remembered(query) if len(query) <= REMEMBERED_CHARACTERS else _read(query)
 
 
 def _read(query: str) -> dict[str, dict[str, str]]:
@@ -94,6 +88,10 @@ def _read(query: str) -> dict[str, dict[str, str]]:
                 part or network, value.replace("\0", "\ufffd")
             )
     return found
+
+
+# A campaign leads thousands to the same few addresses.
+_remembered = lru_cache(maxsize=4_000)(_read)
 
 
 def _touch(touch: dict[str, Any], host: str | None) -> dict[str, Any]:

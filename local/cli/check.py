@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from typing import Any
 
 import click
 
-from cli.running import Running
+from cli.report import report_on
 
 
 @click.command()
@@ -19,16 +18,8 @@ def check(side: str, as_json: bool) -> None:
 
     Exit status 1 when one is missing. What is written for that is removed again.
     """
-    event = {"source": "evothesis.check", "detail-type": "Check", "detail": {"destination": side}}
-    done = Running.find().invoke("ExportScheduled", json.dumps(event).encode())
-    report = json.loads(done.payload)
-    if as_json:
-        click.echo(json.dumps(report, indent=2))
-    elif done.failed:
-        click.echo(f"failed: {report.get('errorMessage', 'see `evothesis logs ExportScheduled`')}", err=True)
-    else:
-        _print(report)
-    sys.exit(1 if done.failed or not report["usable"] else 0)
+    report = report_on(side, "evothesis.check", as_json, _print)
+    sys.exit(0 if report and report["usable"] else 1)
 
 
 def _print(report: dict[str, Any]) -> None:

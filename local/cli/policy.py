@@ -8,7 +8,6 @@ from typing import Any
 import click
 
 from storage import settings
-from storage.errors import SettingsInvalid
 
 OBJECT_ACTIONS = ("s3:PutObject", "s3:GetObject", "s3:DeleteObject", "s3:AbortMultipartUpload")
 KMS_ACTIONS = ("kms:GenerateDataKey", "kms:Decrypt")
@@ -25,9 +24,7 @@ def policy(side: str, principal: str | None, trust: str | None) -> None:
 
     Bucket, prefix, KMS key and ExternalId are those of the settings.
     """
-    destination = next((each for each in settings.load().destinations() if each.name == side), None)
-    if destination is None:
-        raise SettingsInvalid(f"{side.upper()}_S3_BUCKET is not set; name the bucket that the policy is for")
+    destination = settings.load().require_destination(side)
     if trust:
         document = _trust(trust, destination.external_id)
     else:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from typing import Any
 
 import click
 
-from cli.running import Running
+from cli.report import report_on
 
 
 @click.command()
@@ -19,16 +18,8 @@ def verify(side: str, as_json: bool) -> None:
 
     Exit status 1 when something is missing, altered, or there twice. Nothing is changed.
     """
-    event = {"source": "evothesis.verify", "detail-type": "Verify", "detail": {"destination": side}}
-    done = Running.find().invoke("ExportScheduled", json.dumps(event).encode())
-    report = json.loads(done.payload)
-    if as_json:
-        click.echo(json.dumps(report, indent=2))
-    elif done.failed:
-        click.echo(f"failed: {report.get('errorMessage', 'see `evothesis logs ExportScheduled`')}", err=True)
-    else:
-        _print(report)
-    sys.exit(1 if done.failed or report["findings"] else 0)
+    report = report_on(side, "evothesis.verify", as_json, _print)
+    sys.exit(0 if report and not report["findings"] else 1)
 
 
 def _print(report: dict[str, Any]) -> None:

@@ -227,9 +227,19 @@ class Settings(BaseSettings):
         Raises:
             SettingsInvalid: the client's is not set.
         """
-        if not self.client_s3_bucket:
-            raise SettingsInvalid("CLIENT_S3_BUCKET is not set; name the bucket that events are delivered to")
+        self.require_destination("client")
         return self.destinations()
+
+    def require_destination(self, name: str) -> Destination:
+        """The bucket of one side, `client` or `backup`.
+
+        Raises:
+            SettingsInvalid: that side has none.
+        """
+        for destination in self.destinations():
+            if destination.name == name:
+                return destination
+        raise SettingsInvalid(f"{name.upper()}_S3_BUCKET is not set; name the bucket that events are delivered to")
 
 
 def load() -> Settings:

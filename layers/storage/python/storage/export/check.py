@@ -13,7 +13,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from storage import objects
 from storage.buckets import client, code, explain
-from storage.errors import DeliveryFailed, SettingsInvalid
+from storage.errors import DeliveryFailed
 from storage.objects import Body
 from storage.settings import Destination, Settings
 
@@ -35,9 +35,7 @@ def run(settings: Settings, name: str) -> dict[str, Any]:
     Raises:
         SettingsInvalid: there is no such destination.
     """
-    destination = next((each for each in settings.destinations() if each.name == name), None)
-    if destination is None:
-        raise SettingsInvalid(f"{name.upper()}_S3_BUCKET is not set; name the bucket that is to be tried")
+    destination = settings.require_destination(name)
     rights = list(rights_in(destination))
     return {
         "destination": name,
@@ -53,7 +51,7 @@ def rights_in(destination: Destination) -> Iterator[Right]:
     body = Body(io.BytesIO(CONTENT), len(CONTENT), hashlib.sha256(CONTENT).digest(), "text/plain")
     listed = _try(destination, "s3:ListBucket", lambda: objects.keys(destination, f"{destination.prefix}/check/"))
     yield listed
-    if not listed.granted and not _is_denial(listed):
+    if not listed.granted and not _denied(listed.problem or ""):
         return
     wrote = _try(destination, "s3:PutObject", lambda: objects.write(destination, key, body, 0))
     yield wrote
@@ -77,10 +75,6 @@ def _try(destination: Destination, name: str, work: Callable[[], object]) -> Rig
 def _with_remedy(destination: Destination, name: str, problem: str) -> str:
     where = "" if name == "s3:ListBucket" else f"/{destination.prefix}/*"
     return f"{problem}; it takes {name} on arn:aws:s3:::{destination.bucket}{where}" if _denied(problem) else problem
-
-
-def _is_denial(right: Right) -> bool:
-    return _denied(right.problem or "")
 
 
 def _denied(problem: str) -> bool:

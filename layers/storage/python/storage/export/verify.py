@@ -14,7 +14,6 @@ import pyarrow as pa
 
 from storage import database, ledger, objects
 from storage.database import Connection
-from storage.errors import SettingsInvalid
 from storage.export.ids import ids
 from storage.settings import Destination, Settings
 
@@ -53,9 +52,7 @@ def run(settings: Settings, name: str) -> Report:
         DeliveryFailed: the bucket cannot be read.
         DatabaseUnavailable: PostgreSQL cannot be reached.
     """
-    wanted = next((each for each in settings.require_destinations() if each.name == name), None)
-    if wanted is None:
-        raise SettingsInvalid(f"{name.upper()}_S3_BUCKET is not set; there is nothing to verify")
+    wanted = settings.require_destination(name)
     return database.run(settings.require_database(), lambda connection: verify(connection, wanted))
 
 
