@@ -1,8 +1,8 @@
 /* An optional file of its own: tells the pixel what the page's consent management platform says. Each platform is read
    in its own words, and heard when the visitor changes his mind. */
+import { say } from "./queue";
 import { attempt, safely } from "./safely";
 
-type Api = ((command: "consent", said: { analytics: boolean | null; source: string }) => void) & { q?: unknown[] };
 /** Granted, refused, not yet decided (null), or not there (undefined). */
 type State = boolean | null | undefined;
 
@@ -13,7 +13,6 @@ interface Tcf {
 }
 
 interface Page {
-  evothesis?: Api;
   __tcfapi?: (command: string, version: number, listener: (data: Tcf, ok: boolean) => void) => void;
   dataLayer?: ArrayLike<unknown> & { push: (...entries: unknown[]) => number };
   OneTrust?: { IsAlertBoxClosed?: () => boolean };
@@ -103,7 +102,7 @@ function hearPlatforms(): void {
       if (now === undefined) continue;
       if (heard !== source + String(now)) {
         heard = source + String(now);
-        tell(now, source);
+        say("consent", { analytics: now, source });
       }
       return;
     }
@@ -128,14 +127,6 @@ function hearPlatforms(): void {
       watched = klaro;
       klaro.watch({ update: look });
     }
-  };
-
-  const tell = (analytics: boolean | null, source: string): void => {
-    const queue: unknown[] = [];
-    const early: Api = (...call) => { queue.push(call); };
-    // Whichever of the two scripts is there first.
-    if (!page.evothesis) page.evothesis = Object.assign(early, { q: queue });
-    page.evothesis("consent", { analytics, source });
   };
 
   let looks = 0;

@@ -1,9 +1,8 @@
 /* An optional file of its own, before the pixel: one visitor on several of the client's domains. A link between them
    carries the ids over, once and not for long. */
+import { say } from "./queue";
 import { attempt, later, safely } from "./safely";
 import { objects } from "./signals";
-
-type Api = ((command: "adopt", visitor: string, session: string, made: number) => void) & { q?: unknown[] };
 
 /** The visitor, the session, and the moment of the click, in the address of the page that it opens. */
 const HANDED = /([?&])_evo=([^.&#]*)\.?([^.&#]*)\.?([^&#]*)(&?)/;
@@ -32,7 +31,7 @@ function arrive(isOurs: (host?: string) => boolean): void {
   const at = parseInt(made, 36);
   // Who was given the address by somebody else comes from no page of ours, or too late.
   if (isOurs(attempt(() => new URL(document.referrer).hostname)) && Math.abs(Date.now() - at) < LONGEST_MS) {
-    api()("adopt", visitor, session, at);
+    say("adopt", visitor, session, at);
   }
 }
 
@@ -56,16 +55,6 @@ function kept(key: string): string | undefined {
   const name = `evothesis.${key}`;
   // eslint-disable-next-line no-restricted-globals -- in here it may be blocked
   return attempt(() => localStorage.getItem(name)) ?? new RegExp(`(?:^| )${name}=([^;]*)`).exec(document.cookie)?.[1];
-}
-
-/** The pixel, or what waits for it. */
-function api(): Api {
-  const page = window as unknown as { evothesis?: Api };
-  if (!page.evothesis) {
-    const queue: unknown[] = [];
-    page.evothesis = Object.assign(((...call: unknown[]) => { queue.push(call); }) as Api, { q: queue });
-  }
-  return page.evothesis;
 }
 
 safely(watchDomains)();
