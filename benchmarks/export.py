@@ -1,29 +1,39 @@
-"""Exports events to Parquet and prints rows/s and peak memory beside bare `COPY … (FORMAT binary)`, in the same run.
+"""Exports events to Parquet in one and in two buckets, and prints rows/s and peak memory beside other ways to do it.
 
-    .venv/bin/python benchmarks/export.py [--rows 1000000] [--formats parquet]
+    make benchmark    or    .venv/bin/python benchmarks/export.py [--rows 1000000 5000000] [--rounds 3]
 
-Starts its own PostgreSQL and LocalStack S3, and fills them with seeded, varied events; nothing of it stays.
+Beside it, over the same rows in the same run: DuckDB's PostgreSQL reader (to Parquet, and uploaded), psql's COPY through
+gzip (to CSV, and uploaded), psycopg row by row (to Parquet, and uploaded), and, as the limit, a bare `COPY … (FORMAT
+binary)` to nowhere. Starts its own PostgreSQL and LocalStack S3, and fills them with seeded, varied events; nothing of it
+stays.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import statistics
 import sys
 import tempfile
 import time
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
 import psycopg
 
 from services.localstack import LocalStack
-from services.postgres import Postgres
+from services.postgres import Postgres, programs
 from storage import buckets, database, migrations, settings
 
 ROOT = Path(__file__).resolve().parents[1]
+BASELINE = ROOT / "benchmarks" / "baseline"
+BASELINE_PYTHON = ROOT / ".venv-benchmark" / "bin" / "python"
 
 MOST_MEMORY = 300 * 1024**2  # A larger export must not need more: 1,000,000 rows or 1,000.
+EXPORT = "from storage import settings; from storage.export import run; o = run.run(settings.current()); assert not o.failures, o"
+UPLOAD = "import sys; from storage import objects, settings; d = settings.load().destinations()[0]; objects.client(d).upload_file(sys.argv[1], d.bucket, sys.argv[2])"
 
 FILL = """
     SELECT setseed(0.42);
@@ -55,54 +65,100 @@ def fill(url: str, rows: int) -> int:
         return int(row[0]) if row else 0
 
 
-def bare_copy(url: str) -> float:
-    """Seconds that PostgreSQL and libpq need to hand over the same columns, with nobody looking at them."""
+@dataclass(frozen=True, slots=True)
+class Took:
+    """What one way took: seconds, and its peak memory in bytes (RSS of all its processes together; 0 for not measured)."""
+
+    seconds: float
+    peak: int
+
+
+def processes(command: str, environ: dict[str, str]) -> Took:
+    """Run a shell's command to its end."""
+    began = time.perf_counter()
+    process = psutil.Popen(["bash", "-o", "pipefail", "-ec", command], env=environ)
+    peak = 0
+    while process.poll() is None:
+        peak = max(peak, sum(map(_resident, [process, *_children(process)])))
+        time.sleep(0.01)
+    if process.wait():
+        raise SystemExit(f"failed: {command}")
+    return Took(time.perf_counter() - began, peak)
+
+
+def _children(process: psutil.Process) -> list[psutil.Process]:
+    try:
+        return process.children(recursive=True)
+    except psutil.Error:
+        return []
+
+
+def _resident(process: psutil.Process) -> int:
+    try:
+        return int(process.memory_info().rss)
+    except psutil.Error:
+        return 0
+
+
+def bare_copy(url: str) -> Took:
+    """What PostgreSQL and libpq need to hand over the same columns, with nobody looking at them."""
     began = time.perf_counter()
     with database.connect(url) as connection, connection.cursor().copy("COPY events TO STDOUT (FORMAT binary)") as copy:
         for _ in copy:
             pass
-    return time.perf_counter() - began
+    return Took(time.perf_counter() - began, 0)
 
 
-def export(environ: dict[str, str]) -> tuple[float, int]:
-    """Seconds and peak memory (RSS, bytes) of one export in a process of its own, everything included."""
-    code = "from storage import settings; from storage.export import run; o = run.run(settings.current()); assert not o.failures, o"
-    began = time.perf_counter()
-    process = psutil.Popen([sys.executable, "-c", code], env=environ)
-    peak = 0
-    while process.poll() is None:
-        try:
-            peak = max(peak, process.memory_info().rss)
-        except psutil.Error:
-            break
-        time.sleep(0.005)
-    if process.wait():
-        raise SystemExit("the export failed")
-    return time.perf_counter() - began, peak
+def ways(url: str, environ: dict[str, str], folder: Path) -> dict[str, Callable[[], Took]]:
+    """Every way to bring the events into a bucket, by its name; each ends with what it made removed."""
+    one = {name: value for name, value in environ.items() if not name.startswith("BACKUP_")}
+    file = folder / "events"
+
+    def export(where: dict[str, str]) -> Took:
+        with database.connect(url) as connection:
+            connection.execute("TRUNCATE export_batches, export_deliveries")
+        return processes(f"'{sys.executable}' -c '{EXPORT}'", where)
+
+    def uploaded(command: str) -> Took:
+        took = processes(f"{command}\n'{sys.executable}' -c '{UPLOAD}' '{file}' baseline/events", one)
+        file.unlink()
+        return took
+
+    return {
+        "evothesis, two buckets": lambda: export(environ),
+        "evothesis, one bucket": lambda: export(one),
+        "DuckDB to Parquet": lambda: uploaded(f"'{BASELINE_PYTHON}' '{BASELINE}/export_duckdb.py' '{url}' '{file}'"),
+        "psql COPY to CSV, gzip": lambda: uploaded(
+            f"'{programs()}/psql' '{url}' -qc 'COPY events TO STDOUT (FORMAT csv, HEADER)' | gzip >'{file}'"
+        ),
+        "row by row to Parquet": lambda: uploaded(f"'{sys.executable}' '{BASELINE}/export_rows.py' '{url}' '{file}'"),
+        "bare COPY binary": lambda: bare_copy(url),
+    }
 
 
 def main() -> None:
-    """Run both sides and print them."""
+    """Take turns between all ways, and print the medians."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rows", type=int, default=1_000_000)
-    parser.add_argument("--formats", default="parquet")
+    parser.add_argument("--rows", type=int, nargs="+", default=[1_000_000, 5_000_000])
+    parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory(dir=os.environ.get("TMPDIR")) as directory:
-        postgres = Postgres(Path(directory))
-        s3 = LocalStack(Path(directory), ROOT / ".venv-localstack" / "bin" / "python")
-        try:
-            s3.start()
-            postgres.start()
-            s3.wait()
-            measure(postgres.url, s3.url, options.rows, options.formats)
-        finally:
-            postgres.stop()
-            s3.stop()
+    for rows in options.rows:
+        with tempfile.TemporaryDirectory() as directory:
+            postgres = Postgres(Path(directory))
+            s3 = LocalStack(Path(directory), ROOT / ".venv-localstack" / "bin" / "python")
+            try:
+                s3.start()
+                postgres.start()
+                s3.wait()
+                measure(postgres.url, s3.url, rows, options.rounds, Path(directory))
+            finally:
+                postgres.stop()
+                s3.stop()
 
 
-def measure(url: str, s3_url: str, rows: int, formats: str) -> None:
-    """Fill, copy, export, and print what it took."""
-    environ = {**os.environ, "DATABASE_URL": url, "AWS_ENDPOINT_URL_S3": s3_url, "EXPORT_FORMAT": formats}
+def measure(url: str, s3_url: str, rows: int, rounds: int, folder: Path) -> None:
+    """Fill, let each way have its turn in each round, and print what it took."""
+    environ = {**os.environ, "DATABASE_URL": url, "AWS_ENDPOINT_URL_S3": s3_url, "EXPORT_FORMAT": "parquet"}
     for side in ("CLIENT", "BACKUP"):
         environ |= {
             f"{side}_S3_BUCKET": f"{side.lower()}-bench",
@@ -113,17 +169,22 @@ def measure(url: str, s3_url: str, rows: int, formats: str) -> None:
     os.environ.update(environ)
     for destination in settings.load().destinations():
         buckets.make(destination)
-    copies = [bare_copy(url) for _ in range(3)]
-    seconds, peak = export(environ)
-    copies.append(bare_copy(url))
-    copy = sorted(copies)[len(copies) // 2]
-    print(f"{rows:,} events, {size / 1024**2:,.0f} MB of table, {formats} into two buckets")
-    print(f"bare COPY binary   {copy:6.2f} s  {rows / copy:10,.0f} rows/s")
-    print(
-        f"export             {seconds:6.2f} s  {rows / seconds:10,.0f} rows/s  {copy / seconds:.2f} of COPY  peak {peak / 1024**2:,.0f} MB"
-    )
-    if peak > MOST_MEMORY:
-        raise SystemExit(f"the export needed more than {MOST_MEMORY / 1024**2:,.0f} MB")
+    took: dict[str, list[Took]] = {}
+    for _ in range(rounds):
+        for name, way in ways(url, environ, folder).items():
+            took.setdefault(name, []).append(way())
+    print(f"\n{rows:,} events, {size / 1024**2:,.0f} MB of table, medians of {rounds}")
+    seconds = {name: statistics.median(one.seconds for one in every) for name, every in took.items()}
+    for name, every in took.items():
+        peak = max(one.peak for one in every)
+        print(f"{name:24} {seconds[name]:7.2f} s {rows / seconds[name]:10,.0f} rows/s {peak / 1024**2:7,.0f} MB")
+    for ours in ("evothesis, two buckets", "evothesis, one bucket"):
+        ratios = [
+            f"{seconds[name] / seconds[ours]:.2f} of {name}" for name in seconds if not name.startswith("evothesis")
+        ]
+        print(f"{ours}: {', '.join(ratios)}")
+        if (peak := max(one.peak for one in took[ours])) > MOST_MEMORY:
+            raise SystemExit(f"the export needed {peak / 1024**2:,.0f} MB, more than {MOST_MEMORY / 1024**2:,.0f}")
 
 
 if __name__ == "__main__":

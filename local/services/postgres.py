@@ -45,7 +45,7 @@ class Postgres:
     """One server over `<data dir>/pg<major>`: `start`, then `url`, then `stop`."""
 
     def __init__(self, data_dir: Path) -> None:
-        self._programs = _programs()
+        self._programs = programs()
         # A major version's files are of no use to another; its number is in the path, so that they never meet.
         self._home = data_dir / f"pg{_major(self._programs)}"
         self._cluster = self._home / "cluster"
@@ -154,7 +154,7 @@ class Postgres:
         pid_file.unlink(missing_ok=True)
 
 
-def _programs() -> Path:
+def programs() -> Path:
     """Where the server's programs lie: `PG_BIN`, else the wheel's."""
     if os.environ.get("PG_BIN"):
         return Path(os.environ["PG_BIN"])

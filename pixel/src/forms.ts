@@ -1,6 +1,6 @@
 import { attribute, isIgnored, leadsTo, selectorOf } from "./elements";
 import { add, type Data } from "./outbox";
-import { hear, later, safely } from "./safely";
+import { hear, hearCalls, later } from "./safely";
 
 const MOST_FIELDS = 30;
 
@@ -31,13 +31,7 @@ export function watchForms(): void {
     invalid.push(attribute(target as Element, "name") || "");
   });
   // A script that sends a form causes no event.
-  // eslint-disable-next-line @typescript-eslint/unbound-method -- it is called with the form as `this`
-  const original = HTMLFormElement.prototype.submit;
-  const note = safely(submit);
-  HTMLFormElement.prototype.submit = function () {
-    note(this);
-    original.call(this);
-  };
+  hearCalls(HTMLFormElement.prototype, "submit", submit);
 }
 
 function formOf(target: unknown): Element | null {

@@ -173,7 +173,7 @@ function send(): void {
       credentials: "omit",
     })
       .then((answer) => {
-        const again = /^(5|4(08|29))/.test(`${answer.status}`);
+        const again = /^(5|4(08|29))/.test(answer.status as unknown as string);
         const asked = +(answer.headers.get("Retry-After") as string) * 1000 || 0;
         done(again ? Math.min(LONGEST_PAUSE_MS, Math.max(wait, asked)) : 0);
         // An answer that nobody reads holds on to the budget.

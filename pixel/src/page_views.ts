@@ -3,7 +3,7 @@ import { consent } from "./consent";
 import { beginEngagement, engaged, visible } from "./engagement";
 import { option, words } from "./options";
 import { add, comeBack, type Data, flushAtExit, page } from "./outbox";
-import { attempt, hear, later, safely } from "./safely";
+import { hear, hearCalls, later } from "./safely";
 import { beginScroll, deepest } from "./scroll";
 import { handed, session } from "./session";
 import { leaveTab, takeTab } from "./storage";
@@ -24,8 +24,8 @@ let left = true;
 export function watchPageViews(): void {
   page.tab = takeTab() || identifier();
   enter(document.referrer);
-  wrap("pushState");
-  wrap("replaceState");
+  hearCalls(History.prototype, "pushState", route);
+  hearCalls(History.prototype, "replaceState", route);
   hear("popstate hashchange", route);
   hear("currententrychange", route, (window as { navigation?: EventTarget }).navigation);
   hear("pagehide", () => {
@@ -79,7 +79,7 @@ function enter(referrer: string, how?: string, data?: Data): void {
   page.url = location.href;
   beginEngagement();
   beginScroll();
-  const { first, latest } = session(at, handed ? undefined : arrival(page.url, referrer));
+  const { first, latest } = session(at, handed ? undefined : arrival(location.search, referrer));
   const view = Object.assign(
     {
       first_touch: first,
@@ -124,24 +124,7 @@ function route(): void {
 
 /** What makes a page another one: its path, the route in its fragment, and the parameters of `data-query`. */
 function identityNow(): string {
-  const { pathname, hash, searchParams } = new URL(location.href);
+  const { pathname, hash, href } = location;
   const route = option("hash") === "true" || /^#!?\//.test(hash) ? hash : "";
-  return [pathname, route, ...words("query").map((name) => searchParams.get(name))].join(" ");
-}
-
-function wrap(name: "pushState" | "replaceState"): void {
-  // Where whoever wraps it after us finds it.
-  const { prototype } = History;
-  // eslint-disable-next-line @typescript-eslint/unbound-method -- it is called with the page's own `this`
-  const original = prototype[name];
-  const look = safely(route);
-  // A page that froze its history tells by popstate alone.
-  attempt(() => {
-    prototype[name] = function (...args) {
-      // eslint-disable-next-line @typescript-eslint/no-confusing-void-expression -- a page's own may give something
-      const given = original.apply(this, args);
-      look();
-      return given;
-    };
-  });
+  return [pathname, route, ...words("query").map((name) => new URL(href).searchParams.get(name))].join(" ");
 }

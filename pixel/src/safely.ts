@@ -24,3 +24,17 @@ export function hear(names: string, handler: (event: never) => void, target: Eve
 export function later(work: () => void, ms: number): number {
   return setTimeout(safely(work), ms) as unknown as number;
 }
+
+/** Hear of each call of a method when it is done; on the prototype, where whoever wraps it after us finds it. */
+export function hearCalls<T extends object>(prototype: T, name: keyof T, handler: (self: never) => void): void {
+  const original = prototype[name] as (...args: unknown[]) => unknown;
+  const safe = safely(handler as (self: T) => void);
+  // A page may have frozen it.
+  attempt(() => {
+    prototype[name] = function (this: T, ...args: unknown[]) {
+      const given = original.apply(this, args);
+      safe(this);
+      return given;
+    } as T[typeof name];
+  });
+}

@@ -1,17 +1,17 @@
 // In this order like stands beside like in the bundle, which is then compressed a little better.
 import { objects } from "./signals";
-import type { Evothesis, EvothesisConsent } from "../evothesis";
 import { hear, later, safely } from "./safely";
 import { viewPage, watchPageViews } from "./page_views";
-import { watchSelection } from "./selection";
-import { adopt } from "./session";
-import { consent, decide } from "./consent";
 import { watchForms } from "./forms";
-import { words } from "./options";
-import { nameOf, watchClicks } from "./clicks";
 import { watchScroll } from "./scroll";
 import { add, type Data, drop, resume, watchNetwork } from "./outbox";
+import type { Evothesis, EvothesisConsent } from "../evothesis";
 import { visible, watchEngagement } from "./engagement";
+import { words } from "./options";
+import { adopt } from "./session";
+import { watchSelection } from "./selection";
+import { nameOf, watchClicks } from "./clicks";
+import { consent, decide } from "./consent";
 
 type Call = [command: string, ...rest: unknown[]];
 interface Api {

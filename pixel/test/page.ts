@@ -25,20 +25,18 @@ const localStorage = new Proxy(methods, {
   getOwnPropertyDescriptor: () => ({ enumerable: true, configurable: true }),
 });
 
-class HTMLScriptElement {
-  readonly src = "https://c.example/js/tracking.js";
-  getAttribute(name: string): string | null {
-    return attributes[name] ?? null;
-  }
-}
+const currentScript = {
+  localName: "script",
+  src: "https://c.example/js/tracking.js",
+  getAttribute: (name: string) => attributes[name] ?? null,
+};
 
 for (const [name, value] of Object.entries({
   window: {},
   localStorage,
   sessionStorage: localStorage,
   location: new URL("https://shop.example/"),
-  document: { currentScript: new HTMLScriptElement(), cookie: "" },
-  HTMLScriptElement,
+  document: { currentScript, cookie: "" },
 })) {
   Object.defineProperty(globalThis, name, { value, configurable: true, writable: true });
 }

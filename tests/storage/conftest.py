@@ -1,5 +1,9 @@
+import contextlib
 import datetime as dt
+import socket
+import threading
 import uuid
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -46,3 +50,85 @@ def many(connection):
         )
 
     return many
+
+
+@pytest.fixture
+def lossy_proxy():
+    """Put a proxy in front of a server, that does to what is sent what networks do."""
+    made = []
+
+    def lossy_proxy(url):
+        made.append(LossyProxy(url))
+        return made[-1]
+
+    yield lossy_proxy
+    for one in made:
+        one.close()
+
+
+CHUNK = 16 * 1024
+
+
+class LossyProxy:
+    """A TCP proxy in front of a server, that does to what is sent what networks do.
+
+    It passes everything on until `harm` is set; then harms requests that begin with its verb, once each connection.
+
+    `cut` ends the connection after so many bytes, `damage` alters the byte at that place, `hang` passes nothing on any
+    more and leaves the connection open.
+    """
+
+    def __init__(self, upstream_url):
+        parts = urlsplit(upstream_url)
+        self._upstream = (parts.hostname, parts.port)
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+        self.harm, self.verb, self.after = None, b"PUT", 0
+        self.harmed = 0
+        self._mended = threading.Event()
+        self._open = []
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def set(self, harm, after=0, verb=b"PUT"):
+        self.harm, self.after, self.verb = harm, after, verb
+        if harm is None:
+            self._mended.set()
+
+    def close(self):
+        self._mended.set()
+        self._listener.close()
+        for one in self._open:
+            one.close()
+
+    def _accept(self):
+        with contextlib.suppress(OSError):
+            while True:
+                client, _ = self._listener.accept()
+                server = socket.create_connection(self._upstream)
+                self._open += [client, server]
+                threading.Thread(target=self._pass, args=(client, server, True), daemon=True).start()
+                threading.Thread(target=self._pass, args=(server, client, False), daemon=True).start()
+
+    def _pass(self, source, target, is_request):
+        seen, harming = 0, False
+        with contextlib.suppress(OSError):
+            while data := source.recv(CHUNK):
+                if is_request and self.harm and (harming or data.startswith(self.verb)):
+                    seen, harming, before = seen + len(data), True, seen
+                    if seen > self.after:
+                        self.harmed += 1
+                        at = self.after - before
+                        if self.harm == "hang":
+                            self._mended.wait(60)
+                            break
+                        if self.harm == "cut":
+                            target.sendall(data[:at])
+                            break
+                        data = data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :]
+                        seen, harming = -(10**12), False
+                elif is_request:
+                    seen, harming = 0, False
+                target.sendall(data)
+        for end in (source, target):
+            with contextlib.suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)

@@ -75,6 +75,8 @@ SILENCES: tuple[tuple[type[BotoCoreError], str], ...] = (
     (EndpointConnectionError, "nothing listens there; check its endpoint"),
 )
 
+CONNECT_SECONDS = 5
+READ_SECONDS = 60
 
 _making = Lock()
 
@@ -104,8 +106,8 @@ def _client(destination: Destination) -> S3Client:
         endpoint_url=destination.endpoint_url,
         config=Config(
             signature_version="s3v4",
-            connect_timeout=5,
-            read_timeout=60,
+            connect_timeout=CONNECT_SECONDS,
+            read_timeout=READ_SECONDS,
             retries={"mode": "standard", "max_attempts": 4},
             # Endpoints of one's own seldom answer to bucket.host names.
             s3={"addressing_style": "path" if destination.endpoint_url else "auto"},

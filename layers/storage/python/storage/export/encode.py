@@ -193,7 +193,6 @@ class _HashingFile:
         self.size = 0
         self._hash = hashlib.sha256()
         self.digest = self._hash.digest
-        self.abandon = below.close
 
     def write(self, data: bytes) -> int:
         if self.below.closed:
@@ -207,6 +206,11 @@ class _HashingFile:
     def flush(self) -> None:
         if not self.below.closed:
             self.below.flush()
+
+    def abandon(self) -> None:
+        # A full disk refuses what is still to be written once more; the file is closed all the same.
+        with suppress(OSError):
+            self.below.close()
 
     def tell(self) -> int:
         return self.size
