@@ -1,6 +1,6 @@
 import { attribute, isIgnored, isTyping, leadsTo, selectorOf, textOf } from "./elements";
 import { add, type Data } from "./outbox";
-import { redactText } from "./redact";
+import { redact, redactText } from "./redact";
 import { hear, later } from "./safely";
 import { snake } from "./text";
 
@@ -40,7 +40,7 @@ export function watchClicks(): void {
     };
     add(follow(element, data), data);
     const tracked = clicked.closest("[data-track]");
-    if (tracked) add(nameOf(attribute(tracked, "data-track") || ""), properties(tracked));
+    if (tracked) add(nameOf(tracked.getAttribute("data-track") as string), redact(properties(tracked), true) as Data);
     if (!event.button) expectAnswer(element, clicked, event, data);
   });
 }

@@ -10,7 +10,7 @@ let active = 0;
 
 /** Watch whether somebody is there. */
 export function watchEngagement(): void {
-  hear("pointerdown pointermove keydown scroll focus", () => {
+  hear("pointermove pointerdown keydown focus scroll", () => {
     const now = performance.now();
     // After an absence the pause is cut off, and a new stretch begins.
     if (now - active > ATTENTION_MS) count(now);

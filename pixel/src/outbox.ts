@@ -173,9 +173,9 @@ function send(): void {
       credentials: "omit",
     })
       .then((answer) => {
+        const asked = +(answer.headers.get("Retry-After") as string) * 1000;
         const again = /^(5|4(08|29))/.test(answer.status as unknown as string);
-        const asked = +(answer.headers.get("Retry-After") as string) * 1000 || 0;
-        done(again ? Math.min(LONGEST_PAUSE_MS, Math.max(wait, asked)) : 0);
+        done(again ? Math.min(LONGEST_PAUSE_MS, Math.max(wait, asked || 0)) : 0);
         // An answer that nobody reads holds on to the budget.
         return answer.text();
       })

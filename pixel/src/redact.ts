@@ -77,8 +77,8 @@ export function redactText(text: string, spellings = 3): string {
 
 let told = 0;
 
-/** A value of any shape with all that must not leave the page masked; what holds a secret by its name is masked whole. */
-export function redact(value: unknown, depth = 0): unknown {
+/** A value of any shape with all that must not leave the page masked; where the page `named` it, what is a secret by its name too. */
+export function redact(value: unknown, named?: boolean, depth = 0): unknown {
   if (!depth) told = 0;
   if (depth > 14 || (told += LEAST_TOLD) > MOST_TOLD) return null;
   if (/str|num|big/.test(typeof value)) {
@@ -87,14 +87,14 @@ export function redact(value: unknown, depth = 0): unknown {
     if (typeof value !== "number" || text !== `${value}`) value = text;
   }
   if (!value || typeof value !== "object") return value;
-  if (Array.isArray(value)) return value.slice(0, MOST_VALUES).map((item) => redact(item, depth + 1));
+  if (Array.isArray(value)) return value.slice(0, MOST_VALUES).map((item) => redact(item, named, depth + 1));
   const { toJSON } = value as { toJSON?: () => unknown };
-  if (toJSON) return redact(toJSON.call(value), depth + 1);
+  if (toJSON) return redact(toJSON.call(value), named, depth + 1);
   const kept: Record<string, unknown> = {};
   for (const key of Object.keys(value).slice(0, MOST_VALUES)) {
     const member = (value as Record<string, unknown>)[key];
     kept[redactText(key)] =
-      isSensitive(key) && member != null && typeof member !== "boolean" ? FIELD : redact(member, depth + 1);
+      named && isSensitive(key) && member != null && typeof member !== "boolean" ? FIELD : redact(member, named, depth + 1);
   }
   return kept;
 }

@@ -1,6 +1,7 @@
 // In this order like stands beside like in the bundle, which is then compressed a little better.
 import { objects } from "./signals";
 import { hear, later, safely } from "./safely";
+import { redact } from "./redact";
 import { viewPage, watchPageViews } from "./page_views";
 import { watchForms } from "./forms";
 import { watchScroll } from "./scroll";
@@ -70,8 +71,8 @@ function run(call: Call): void {
   else if (command === "adopt") {
     if (consent()) adopt(first as string, second as string, third as number);
   } else if (!watching) early.push(call);
-  else if (command === "track") add(nameOf(first as string), (second || {}) as Data, third as boolean);
-  else if (command === "page") viewPage(first as Data);
+  else if (command === "track") add(nameOf(first as string), redact(second || {}, true) as Data, third as boolean);
+  else if (command === "page") viewPage(redact(first, true) as Data);
 }
 
 function tell({ analytics, source = "api" }: EvothesisConsent): void {

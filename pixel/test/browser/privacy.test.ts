@@ -173,15 +173,16 @@ scenario("two profiles are two visitors, and a storage that was emptied is nobod
 });
 
 scenario("what a page shows of a person is masked before it leaves", async (site) => {
-  site.serve("/u", `<title>Jane jane@mail.example</title>${site.script()}<button>Card 4111 1111 1111 1111, SSN 219-09-9999</button><button id="ok">Order 3f1c0e5a-9b7d-42c6-8e0a-1b2c3d4e5f60 1234567890123456 v123-45-67890</button>`);
+  site.serve("/u", `<title>Jane jane@mail.example</title>${site.script()}<button>Card 4111 1111 1111 1111, SSN 219-09-9999</button><button id="ok" data-track="order" data-track-api-key="plain1">Order 3f1c0e5a-9b7d-42c6-8e0a-1b2c3d4e5f60 1234567890123456 v123-45-67890</button>`);
   const page = await site.open("/u?email=jane%40mail.example&token=swordfish&q=1#access_token=xyzzy");
   await page.click("button");
   await page.click("#ok");
   await page.evaluate("evothesis('track', 'x', { password: 'hunter2', note: 'call +49 30 901820' })");
-  await site.events(4);
+  await page.evaluate("evothesis('page', { iban: 'plain2' })");
+  await site.events(6);
   // No random id can happen to hold any of these.
   const sent = site.requests().map(({ body }) => body).join();
-  for (const secret of ["jane", "4111 1111", "219-09", "hunter2", "901820", "swordfish", "xyzzy"]) assert.ok(!sent.includes(secret), secret);
+  for (const secret of ["jane", "4111 1111", "219-09", "hunter2", "plain1", "plain2", "901820", "swordfish", "xyzzy"]) assert.ok(!sent.includes(secret), secret);
   for (const harmless of ["3f1c0e5a-9b7d-42c6-8e0a-1b2c3d4e5f60", "1234567890123456", "v123-45-67890", "q=1"]) assert.ok(sent.includes(harmless), harmless);
 });
 
