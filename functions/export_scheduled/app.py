@@ -9,7 +9,7 @@ from pydantic import SecretStr
 from httpapi import Api, Response, answer
 from storage import database, ledger, settings
 from storage.errors import ExportRunning
-from storage.export import check, verify
+from storage.export import check, restore, verify
 from storage.export import run as export
 
 api = Api("export-scheduled")
@@ -20,13 +20,15 @@ LEAST_MILLISECONDS = 120_000
 
 @api.schedule
 def export_scheduled(event: dict[str, Any], context: Any) -> dict[str, Any]:
-    """Deliver everything that is due, unless somebody is at it already; or, when asked to, verify or try out a bucket."""
+    """Deliver everything that is due, unless somebody is at it already; or, when asked to, verify, try out or read back a bucket."""
     destination = str(event.get("detail", {}).get("destination"))
     match event.get("source"):
         case "evothesis.verify":
             return verify.run(settings.current(), destination).as_dict()
         case "evothesis.check":
             return check.run(settings.current(), destination)
+        case "evothesis.restore":
+            return restore.run(settings.current(), destination, has_time=_clock(context)).as_dict()
     try:
         outcome = export.run(settings.current(), has_time=_clock(context))
     except ExportRunning:

@@ -12,6 +12,7 @@ from cli.invoke import invoke
 from cli.logs import logs
 from cli.machine import MachineInvalid
 from cli.policy import policy
+from cli.restore import restore
 from cli.run import run
 from cli.running import NotRunning
 from cli.status import status
@@ -29,7 +30,7 @@ def commands() -> None:
     """First-party web analytics data that the client owns."""
 
 
-for command in (run, status, export, verify, check, policy, invoke, logs):
+for command in (run, status, export, verify, check, restore, policy, invoke, logs):
     commands.add_command(command)
 
 

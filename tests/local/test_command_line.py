@@ -59,6 +59,9 @@ def test_a_day_with_it(run, evothesis):
     usable = evothesis("check", "client")
     assert (usable.status, usable.out.splitlines()[-1]) == (0, "  ✓ s3:DeleteObject")
 
+    restored = evothesis("restore", "backup")
+    assert (restored.status, restored.out) == (0, "backup bucket: 0 batches put back, 0 events\n"), "nothing was lost"
+
     sample = evothesis("invoke", "collect", "-e", str(ROOT / "events/collect/single.json"), "--log")
     assert (sample.status, json.loads(sample.out)["statusCode"]) == (0, 202)
     assert re.search(r"^REPORT RequestId: \S+\tDuration: ", sample.err, re.MULTILINE)

@@ -8,6 +8,7 @@ StorageError
 ├── ExportRunning         another process holds the export
 ├── DeliveryFailed        one destination refused a batch; it stays in the ledger
 ├── BatchUnreadable       a batch cannot be encoded; it stays in the ledger, the others go on
+├── RestoreRefused        what is to be restored does not fit what is there
 └── ErasureUnknown        no erasure has this id
 """
 
@@ -44,6 +45,10 @@ class DeliveryFailed(StorageError):
 
 class BatchUnreadable(StorageError):
     """A batch cannot be encoded; the ledger keeps it with the reason, and the others go on."""
+
+
+class RestoreRefused(StorageError):
+    """A bucket's events cannot be put into this database; nothing of what was there was changed."""
 
 
 class ErasureUnknown(StorageError):

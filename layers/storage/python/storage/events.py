@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from itertools import accumulate
@@ -142,3 +142,36 @@ def settled_mark(connection: Connection) -> int:
     except psycopg.errors.LockNotAvailable:
         raise WritersBusy("a transaction that stored events is still open; end it, or try again later") from None
     return int(row[0]) if row else 0
+
+
+def reserve_ids(connection: Connection, highest: int) -> bool:
+    """Give every event from now on an id after *highest*; False, and nothing done, if there are events already."""
+    with connection.transaction():
+        connection.execute("LOCK TABLE events IN SHARE ROW EXCLUSIVE MODE")
+        row = connection.execute(
+            """
+            /* events.reserve_ids */
+            SELECT setval(pg_get_serial_sequence('events', 'id'), greatest(%s, 1))
+             WHERE NOT EXISTS (SELECT 1 FROM events)
+            """,
+            (highest,),
+        ).fetchone()
+    return row is not None
+
+
+def put_back(connection: Connection, rows: Iterable[Sequence[Any]]) -> int:
+    """Store events under the ids that they had, in the order of the table's columns, and say how many. Needs a transaction.
+
+    What came in again meanwhile, from a browser that was not sure, gives way to the event that it is.
+    """
+    connection.execute("CREATE TEMPORARY TABLE IF NOT EXISTS put_back (LIKE events) ON COMMIT DROP")
+    connection.execute("TRUNCATE put_back")
+    with connection.cursor().copy("/* events.put_back */ COPY put_back FROM STDIN") as copy:
+        for row in rows:
+            copy.write_row(row)
+    connection.execute(
+        "/* events.make_way */ DELETE FROM events USING put_back WHERE events.event_id = put_back.event_id"
+    )
+    return connection.execute(
+        "/* events.put_back */ INSERT INTO events OVERRIDING SYSTEM VALUE SELECT * FROM put_back"
+    ).rowcount

@@ -14,7 +14,7 @@ from psycopg.rows import class_row, dict_row
 from storage import events
 from storage.database import Connection
 from storage.errors import ExportRunning
-from storage.settings import DestinationName, Format
+from storage.settings import Destination, DestinationName, Format
 
 
 @dataclass(frozen=True, slots=True)
@@ -282,6 +282,58 @@ def failed(connection: Connection, batch_id: str, destination: str, error: str) 
         """,
         (error, batch_id, destination),
     )
+
+
+def take_over(connection: Connection, manifest: Mapping[str, Any], layout: Mapping[str, Any]) -> None:
+    """Record a batch that a bucket's manifest tells of; which destinations have it, `take_over_delivery` says."""
+    formats = list(dict.fromkeys(item["format"] for item in manifest["objects"]))
+    connection.execute(
+        """
+        /* ledger.take_over */
+        INSERT INTO export_batches (batch_id, from_id, to_id, window_start, window_end, formats, layout)
+        VALUES (%s, %s, %s, %s, %s, %s, %s)
+        """,
+        (
+            manifest["batch_id"],
+            manifest["id_range"]["after"],
+            manifest["id_range"]["to"],
+            manifest["window"]["start"],
+            manifest["window"]["end"],
+            formats,
+            orjson.dumps(layout).decode(),
+        ),
+    )
+
+
+def take_over_delivery(
+    connection: Connection,
+    batch_id: str,
+    destination: Destination,
+    manifest: Mapping[str, Any] | None,
+    key: str = "",
+    sha256: str = "",
+) -> None:
+    """Record that a destination has a batch, with the manifest *key*; or, where there is no *manifest*, that it lacks it."""
+    _plan_deliveries(connection, batch_id, [destination.name])
+    if manifest:
+        written(connection, batch_id, destination.name, destination.bucket, manifest["objects"], manifest["rows"])
+        delivered(connection, batch_id, destination.name, key, manifest["sequence"], sha256)
+
+
+def skip_fences(connection: Connection, fence: int) -> None:
+    """Let no exporter have a turn that is not after *fence*."""
+    connection.execute(
+        """
+        /* ledger.skip_fences */
+        SELECT setval('export_fences', greatest(%s, (SELECT last_value FROM export_fences)))
+        """,
+        (fence,),
+    )
+
+
+def planned_batches(connection: Connection) -> set[str]:
+    """The ids of all batches."""
+    return {row[0] for row in connection.execute("/* ledger.planned_batches */ SELECT batch_id FROM export_batches")}
 
 
 def delivered_manifests(connection: Connection, destination: str) -> list[tuple[str, str, str]]:

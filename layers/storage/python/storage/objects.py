@@ -105,6 +105,19 @@ def read(destination: Destination, key: str, file: IO[bytes]) -> str | None:
     return digest.hexdigest()
 
 
+def fetch(destination: Destination, key: str) -> tuple[bytes, int]:
+    """A small object, and the fence of whoever wrote it; 0 for somebody else's.
+
+    Raises:
+        DeliveryFailed: the bucket cannot be asked, or has none under *key*.
+    """
+    with _explained(destination):
+        answer = client(destination).get_object(Bucket=destination.bucket, Key=key)
+        fence = answer["Metadata"].get(FENCE, "")
+        with closing(answer["Body"]) as body:
+            return body.read(), int(fence) if fence.isdigit() else 0
+
+
 def exists(destination: Destination, key: str) -> bool:
     """Whether an object lies under *key*.
 

@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from storage import database, ledger, objects
 from storage.database import Connection
-from storage.export.ids import ids
+from storage.export.decode import ids
 from storage.settings import Destination, Settings
 
 

@@ -1,0 +1,80 @@
+"""Events read back from an object of any format."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+from collections.abc import Iterator
+from contextlib import closing
+from typing import IO, Any, cast
+
+import orjson
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from storage.export.delimited import FORMULA, STRINGS
+from storage.export.read import ROWS
+
+# A field holds a whole event.
+csv.field_size_limit(2**31 - 1)
+
+
+def ids(file: IO[bytes], key: str) -> Iterator[int]:
+    """The ids in the object *key* that lies in *file*, in its order, as they come.
+
+    Raises:
+        ValueError, KeyError, OSError, pa.ArrowException: it is no such object.
+    """
+    if key.endswith(".parquet"):
+        for batch in pq.ParquetFile(file).iter_batches(columns=["id"]):
+            yield from batch.column(0).to_pylist()
+    else:
+        for row in _records(file, key):
+            yield int(row["id"])
+
+
+def rows(file: IO[bytes], key: str) -> Iterator[list[Any]]:
+    """The events in the object *key* that lies in *file*, each as PostgreSQL's COPY takes it, in the columns of `ROWS`.
+
+    Of CSV a quote that stood before a formula is taken to be the one that was put there.
+
+    Raises:
+        ValueError, KeyError, OSError, pa.ArrowException: it is no such object.
+    """
+    if key.endswith(".parquet"):
+        for batch in pq.ParquetFile(file).iter_batches(batch_size=4096):
+            for row in batch.to_pylist():
+                yield [row[name] for name in ROWS.names]
+    elif ".csv" in key.rpartition("/")[2]:
+        for row in _records(file, key):
+            yield [_unquoted(row[name]) if name in STRINGS else row[name] for name in ROWS.names]
+    else:
+        for row in _records(file, key):
+            row["raw_event_data"] = orjson.dumps(row["raw_event_data"]).decode()
+            yield [row[name] for name in ROWS.names]
+
+
+def _records(file: IO[bytes], key: str) -> Iterator[dict[str, Any]]:
+    """The rows of an object of text."""
+    name = key.rpartition("/")[2]
+    with closing(_plain(file, name)) as text:
+        if ".csv" in name:
+            # Lines end where RFC 4180 ends them, and not at whatever else Unicode calls an end.
+            yield from csv.DictReader(io.TextIOWrapper(text, "utf-8", newline=""))
+        else:
+            for line in text:
+                yield orjson.loads(line)
+
+
+def _unquoted(value: str) -> str | None:
+    # CSV has no sign of its own for NULL, and no column of ours holds an empty text.
+    return (value[1:] if value[0] == "'" and FORMULA.match(value[1:]) else value) if value else None
+
+
+def _plain(file: IO[bytes], name: str) -> IO[bytes]:
+    if name.endswith(".gz"):
+        return cast("IO[bytes]", gzip.GzipFile(fileobj=file))
+    if name.endswith(".zst"):
+        return io.BufferedReader(pa.input_stream(file, compression="zstd"))
+    return file

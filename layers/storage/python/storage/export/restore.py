@@ -1,0 +1,153 @@
+"""The way back: a bucket's events into an empty database, and its manifests into the ledger."""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from operator import itemgetter
+from typing import Any
+
+import orjson
+import pyarrow as pa
+
+from storage import database, events, ledger, objects
+from storage.database import Connection
+from storage.errors import RestoreRefused
+from storage.export.decode import rows
+from storage.export.manifest import SCHEMA_VERSION
+from storage.settings import Destination, Settings
+
+# Of what a bucket has in several formats the one that says the most exactly what was stored.
+BEST = ("parquet", "json", "csv")
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A manifest as it lies in a bucket."""
+
+    key: str
+    manifest: dict[str, Any]
+    sha256: str
+    fence: int
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What was done: batches and events of them that were put back, and whether there is more."""
+
+    destination: str
+    batches: int = 0
+    events: int = 0
+    unfinished: bool = False
+
+    def as_dict(self) -> dict[str, Any]:
+        """All of it."""
+        return asdict(self)
+
+
+def run(settings: Settings, name: str, has_time: Callable[[], bool] = lambda: True) -> Outcome:
+    """Put back what the bucket of one side, `client` or `backup`, has, oldest first; stop between batches once *has_time* says no.
+
+    Events get the ids that they had, and the ledger knows of every bucket what it has, so that nothing is delivered
+    twice and the next export goes on where the last one ended. Each batch is there whole or not at all: killed anywhere,
+    the same call goes on. Events that come meanwhile have ids after all of these.
+
+    Raises:
+        SettingsInvalid: that side has no bucket.
+        RestoreRefused: the database has events of its own, or an object is not what its manifest says.
+        ExportRunning: an exporter is at it.
+        DeliveryFailed: a bucket cannot be read.
+        DatabaseUnavailable: PostgreSQL went away; the next call goes on.
+    """
+    source = settings.require_destination(name)
+
+    def work(connection: Connection) -> Outcome:
+        with ledger.claim(connection):
+            held: dict[str, dict[str, Held]] = {one.name: _manifests(one) for one in settings.require_destinations()}
+            known = ledger.planned_batches(connection)
+            _require_room(connection, source, held[name], known)
+            ledger.skip_fences(connection, max(one.fence for every in held.values() for one in every.values()))
+            outcome = Outcome(name)
+            for batch_id, found in held[name].items():
+                if batch_id in known:
+                    continue
+                if not has_time():
+                    outcome.unfinished = True
+                    break
+                with connection.transaction():
+                    outcome.events += _put_back(connection, source, found.manifest)
+                    ledger.take_over(connection, found.manifest, _layout(found.manifest))
+                    for one in settings.destinations():
+                        _take_over_delivery(connection, batch_id, one, held[one.name].get(batch_id))
+                outcome.batches += 1
+            return outcome
+
+    return database.run(settings.require_database(), work)
+
+
+def _manifests(destination: Destination) -> dict[str, Held]:
+    """Every manifest of a bucket by its batch, in the order of their ids."""
+    every = []
+    for key in objects.keys(destination, f"{destination.prefix}/manifests/"):
+        text, fence = objects.fetch(destination, key)
+        try:
+            manifest = orjson.loads(text)
+            place = manifest["id_range"]["to"], manifest["sequence"]
+        except (ValueError, KeyError, TypeError):
+            raise RestoreRefused(
+                f"{destination.name} bucket {destination.bucket}: {key} is no manifest that can be read; "
+                f"`evothesis verify {destination.name}` says what else is wrong"
+            ) from None
+        if manifest["schema_version"] > SCHEMA_VERSION:
+            raise RestoreRefused(f"{key} was written by a newer release; restore with that release")
+        every.append((place, Held(key, manifest, hashlib.sha256(text).hexdigest(), fence)))
+    every.sort(key=itemgetter(0))
+    return {held.manifest["batch_id"]: held for _, held in every}
+
+
+def _require_room(connection: Connection, source: Destination, held: Mapping[str, Held], known: set[str]) -> None:
+    if not held:
+        raise RestoreRefused(f"{source.name} bucket {source.bucket} has no manifest below {source.prefix}/manifests/")
+    if strange := known - held.keys():
+        raise RestoreRefused(
+            f"the ledger has a batch that {source.name} bucket {source.bucket} does not, {min(strange)}; "
+            "restore into a database of its own"
+        )
+    if not known:
+        highest = max(one.manifest["id_range"]["to"] for one in held.values())
+        if not events.reserve_ids(connection, highest):
+            raise RestoreRefused("the database has events of its own; restore into an empty one")
+
+
+def _take_over_delivery(connection: Connection, batch_id: str, destination: Destination, held: Held | None) -> None:
+    if held:
+        ledger.take_over_delivery(connection, batch_id, destination, held.manifest, held.key, held.sha256)
+    else:
+        ledger.take_over_delivery(connection, batch_id, destination, None)
+
+
+def _layout(manifest: Mapping[str, Any]) -> dict[str, Any]:
+    by_site = any("/site_id=" in item["key"] for item in manifest["objects"])
+    return {"partition_by": "site_id"} if by_site else {}
+
+
+def _put_back(connection: Connection, source: Destination, manifest: Mapping[str, Any]) -> int:
+    if not manifest["rows"]:
+        return 0
+    there = {item["format"] for item in manifest["objects"]}
+    best = next(name for name in BEST if name in there)
+    stored = 0
+    for item in manifest["objects"]:
+        if item["format"] == best:
+            with tempfile.TemporaryFile() as file:
+                if objects.read(source, item["key"], file) != item["sha256"]:
+                    raise RestoreRefused(f"{item['key']} is missing, or holds other bytes than its manifest says")
+                try:
+                    stored += events.put_back(connection, rows(file, item["key"]))
+                except (ValueError, KeyError, OSError, pa.ArrowException) as error:
+                    raise RestoreRefused(f"{item['key']} cannot be read: {' '.join(str(error).split())}") from error
+    if stored != manifest["rows"]:
+        raise RestoreRefused(f"{manifest['batch_id']} holds {stored} events, and its manifest says {manifest['rows']}")
+    return stored
