@@ -2,7 +2,7 @@ import { redactText } from "./redact";
 import type { Touch } from "./session";
 
 /** A part of a campaign, or the id that an advertising network gave to the click. */
-const CAMPAIGN = /[?&](?:utm_\w+|\w{1,4}cl?k?id|[gw]braid|li_fat_id|epik)=[^&]+/g;
+const CAMPAIGN = /[?&](?:utm_\w+|\w\w?clid|msclkid|[gw]braid|li_fat_id|epik|rdt_cid)=[^&]+/g;
 /** Two of them have room in a cookie. */
 const MOST_CHARACTERS = 400;
 

@@ -1,6 +1,6 @@
 import { attribute, isIgnored, isTyping, leadsTo, selectorOf, textOf } from "./elements";
 import { add, type Data } from "./outbox";
-import { redact, redactText } from "./redact";
+import { redactText } from "./redact";
 import { hear, later } from "./safely";
 import { snake } from "./text";
 
@@ -19,7 +19,7 @@ const ANSWER_MS = 800;
 export function watchClicks(): void {
   let labelled: unknown;
   watcher = new MutationObserver(move);
-  hear("visibilitychange pagehide focusin input change play scroll", move);
+  hear("pagehide visibilitychange focusin input change play scroll", move);
   hear("click auxclick", (event: MouseEvent) => {
     // What the page itself puts in a shadow is its business; the first element of the path is what was clicked.
     const clicked = event.composedPath()[0];
@@ -40,7 +40,7 @@ export function watchClicks(): void {
     };
     add(follow(element, data), data);
     const tracked = clicked.closest("[data-track]");
-    if (tracked) add(nameOf(tracked.getAttribute("data-track") as string), redact(properties(tracked), true) as Data);
+    if (tracked) add(nameOf(tracked.getAttribute("data-track") as string), properties(tracked));
     if (!event.button) expectAnswer(element, clicked, event, data);
   });
 }

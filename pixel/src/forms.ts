@@ -59,7 +59,7 @@ function describe(form: Element): Data {
     fields: [...form.querySelectorAll<HTMLInputElement>("input,select,textarea")]
       .filter((field) => !isIgnored(field))
       .map(({ name, id, type }) => ({ field: name || id, type }))
-      .filter(({ type }) => !/^(hidden|image|reset|submit|button)$/.test(type))
+      .filter(({ type }) => !/^(hi|im|re|su|bu)/.test(type))
       .slice(0, MOST_FIELDS),
   };
 }

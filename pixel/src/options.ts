@@ -1,9 +1,9 @@
 /* What the page says in the attributes of the script's own element, and where the collector is. */
 
-const current = document.currentScript as HTMLScriptElement | null;
+const current: unknown = document.currentScript;
 // What a visitor may write into a page, an image that is named like it, is no script.
 const element =
-  current && current.localName === "script"
+  current instanceof HTMLScriptElement
     ? current
     : document.querySelector<HTMLScriptElement>('script[data-endpoint],script[src*="/js/tracking"]');
 

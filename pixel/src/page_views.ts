@@ -24,8 +24,8 @@ let left = true;
 export function watchPageViews(): void {
   page.tab = takeTab() || identifier();
   enter(document.referrer);
-  hearCalls(History.prototype, "pushState", route);
-  hearCalls(History.prototype, "replaceState", route);
+  hearCalls(History.prototype, "pushState", route, true);
+  hearCalls(History.prototype, "replaceState", route, true);
   hear("popstate hashchange", route);
   hear("currententrychange", route, (window as { navigation?: EventTarget }).navigation);
   hear("pagehide", () => {

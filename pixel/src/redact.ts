@@ -12,7 +12,7 @@ const LEAST_TOLD = 20;
 const MOST_VALUES = 999;
 const FIELD = "[redacted:field]";
 /** All that is masked has one of these. Most texts have none; to compile the rest for them would cost the page more. */
-const HINT = /[=%+@_\0]|[A-Z]{2}|eyJ|glpat|xox|(\d\D{0,3}){9}/;
+const HINT = /[@=%+_\0]|[A-Z]{2}|eyJ|xox|glpat|(\d\D{0,3}){9}/;
 /** Who is let in by an address, and what no database stores. */
 const UNWANTED = /(:\/\/)[^/?#\s]{1,256}@|\0/g;
 /** The second finds the parameters of an address that is a parameter itself. */
@@ -77,8 +77,8 @@ export function redactText(text: string, spellings = 3): string {
 
 let told = 0;
 
-/** A value of any shape with all that must not leave the page masked; where the page `named` it, what is a secret by its name too. */
-export function redact(value: unknown, named?: boolean, depth = 0): unknown {
+/** A value of any shape with all that must not leave the page masked; what holds a secret by its name is masked whole. */
+export function redact(value: unknown, depth = 0): unknown {
   if (!depth) told = 0;
   if (depth > 14 || (told += LEAST_TOLD) > MOST_TOLD) return null;
   if (/str|num|big/.test(typeof value)) {
@@ -87,14 +87,14 @@ export function redact(value: unknown, named?: boolean, depth = 0): unknown {
     if (typeof value !== "number" || text !== `${value}`) value = text;
   }
   if (!value || typeof value !== "object") return value;
-  if (Array.isArray(value)) return value.slice(0, MOST_VALUES).map((item) => redact(item, named, depth + 1));
+  if (Array.isArray(value)) return value.slice(0, MOST_VALUES).map((item) => redact(item, depth + 1));
   const { toJSON } = value as { toJSON?: () => unknown };
-  if (toJSON) return redact(toJSON.call(value), named, depth + 1);
+  if (toJSON) return redact(toJSON.call(value), depth + 1);
   const kept: Record<string, unknown> = {};
   for (const key of Object.keys(value).slice(0, MOST_VALUES)) {
     const member = (value as Record<string, unknown>)[key];
     kept[redactText(key)] =
-      named && isSensitive(key) && member != null && typeof member !== "boolean" ? FIELD : redact(member, named, depth + 1);
+      isSensitive(key) && member != null && typeof member !== "boolean" ? FIELD : redact(member, depth + 1);
   }
   return kept;
 }

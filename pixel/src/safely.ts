@@ -25,15 +25,16 @@ export function later(work: () => void, ms: number): number {
   return setTimeout(safely(work), ms) as unknown as number;
 }
 
-/** Hear of each call of a method when it is done; on the prototype, where whoever wraps it after us finds it. */
-export function hearCalls<T extends object>(prototype: T, name: keyof T, handler: (self: never) => void): void {
+/** Hear of each call of a method, before it and, as `after`, when it is done; whoever wraps it after us finds it on the prototype. */
+export function hearCalls<T extends object>(prototype: T, name: keyof T, handler: (self: never) => void, after?: boolean): void {
   const original = prototype[name] as (...args: unknown[]) => unknown;
   const safe = safely(handler as (self: T) => void);
   // A page may have frozen it.
   attempt(() => {
     prototype[name] = function (this: T, ...args: unknown[]) {
-      const given = original.apply(this, args);
       safe(this);
+      const given = original.apply(this, args);
+      if (after) safe(this);
       return given;
     } as T[typeof name];
   });

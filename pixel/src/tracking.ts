@@ -1,7 +1,6 @@
 // In this order like stands beside like in the bundle, which is then compressed a little better.
 import { objects } from "./signals";
 import { hear, later, safely } from "./safely";
-import { redact } from "./redact";
 import { viewPage, watchPageViews } from "./page_views";
 import { watchForms } from "./forms";
 import { watchScroll } from "./scroll";
@@ -48,7 +47,7 @@ function start(): void {
   // A decision that waits in the queue comes before everything else.
   for (const call of (before && before.q) || []) api(...(call as Call));
   // Not at once: the browser goes on with the page first. Who leaves before that has seen it too.
-  hear("visibilitychange pagehide prerenderingchange", watch);
+  hear("visibilitychange prerenderingchange pagehide", watch);
   later(watch, 0);
 }
 
@@ -71,8 +70,8 @@ function run(call: Call): void {
   else if (command === "adopt") {
     if (consent()) adopt(first as string, second as string, third as number);
   } else if (!watching) early.push(call);
-  else if (command === "track") add(nameOf(first as string), redact(second || {}, true) as Data, third as boolean);
-  else if (command === "page") viewPage(redact(first, true) as Data);
+  else if (command === "track") add(nameOf(first as string), (second || {}) as Data, third as boolean);
+  else if (command === "page") viewPage(first as Data);
 }
 
 function tell({ analytics, source = "api" }: EvothesisConsent): void {

@@ -6,7 +6,7 @@ import { arrival } from "../src/attribution";
 void test("of an address a touch notes what belongs to a campaign, as it is written", () => {
   const { query } = arrival("?q=1&utm_source=news&utm_campaign=x%20y&utm_medium=&page=2&gclid=abc", "");
   assert.equal(query, "&utm_source=news&utm_campaign=x%20y&gclid=abc");
-  assert.equal(arrival("?cid=1&clid=2&source=3", "").query, "");
+  assert.equal(arrival("?cid=1&clid=2&source=3&topicid=4&docid=5&recid=6", "").query, "");
 });
 
 void test("a click id is a campaign, whichever network gave it", () => {

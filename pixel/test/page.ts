@@ -25,18 +25,20 @@ const localStorage = new Proxy(methods, {
   getOwnPropertyDescriptor: () => ({ enumerable: true, configurable: true }),
 });
 
-const currentScript = {
-  localName: "script",
-  src: "https://c.example/js/tracking.js",
-  getAttribute: (name: string) => attributes[name] ?? null,
-};
+class HTMLScriptElement {
+  readonly src = "https://c.example/js/tracking.js";
+  getAttribute(name: string): string | null {
+    return attributes[name] ?? null;
+  }
+}
 
 for (const [name, value] of Object.entries({
   window: {},
   localStorage,
   sessionStorage: localStorage,
   location: new URL("https://shop.example/"),
-  document: { currentScript, cookie: "" },
+  document: { currentScript: new HTMLScriptElement(), cookie: "" },
+  HTMLScriptElement,
 })) {
   Object.defineProperty(globalThis, name, { value, configurable: true, writable: true });
 }

@@ -25,7 +25,7 @@ void test("what a page says by itself is masked through and through", () => {
       has_password: true,
       list: ["jane@mail.example", 4111111111111111, 42, null],
       "jane@mail.example": 1,
-    }, true),
+    }),
     {
       password: "[redacted:field]",
       has_password: true,
@@ -33,10 +33,6 @@ void test("what a page says by itself is masked through and through", () => {
       "[redacted:email]": 1,
     },
   );
-});
-
-void test("what the pixel named itself is masked by its shape alone", () => {
-  assert.deepEqual(redact({ session: "a", mail: "jane@mail.example" }), { session: "a", mail: "[redacted:email]" });
 });
 
 void test("a value that holds itself ends", () => {

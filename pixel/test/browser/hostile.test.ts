@@ -192,3 +192,15 @@ scenario("many events of one moment all arrive, however long they are", async (s
   await page.evaluate(`for (let i = 0; i < 40; i++) evothesis("track", "long", { i, text: ["x".repeat(7000), "y".repeat(7000), "z".repeat(7000)] })`);
   await site.events(40, "long");
 });
+
+scenario("a form is seen as it is before a page's own way to send it touches it", async (site) => {
+  const page = await opened(site, `<form id="f" name="salary" action="/x"><input name="amount"></form><div data-evothesis-ignore><form id="i" name="secret"></form></div>`, "", `<script>HTMLFormElement.prototype.submit = function () { history.pushState({}, "", "/thanks"); this.remove() }</script>`);
+  await page.evaluate("document.forms.f.submit(); document.forms.i.submit()");
+  const [submit] = await site.events(1, "form_submit");
+  assert.deepEqual([submit?.url, data(submit)["name"]], [site.url("/"), "salary"]);
+});
+
+scenario("a frame that is named like the script is none", async (site) => {
+  await opened(site, "", "", `<iframe name="currentScript" sandbox srcdoc="x"></iframe>`);
+  await site.events(1, "page_view");
+});

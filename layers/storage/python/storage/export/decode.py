@@ -58,12 +58,13 @@ def rows(file: IO[bytes], key: str) -> Iterator[list[Any]]:
 def _records(file: IO[bytes], key: str) -> Iterator[dict[str, Any]]:
     """The rows of an object of text."""
     name = key.rpartition("/")[2]
-    with closing(_plain(file, name)) as text:
+    with closing(_plain(file, name)) as data:
         if ".csv" in name:
             # Lines end where RFC 4180 ends them, and not at whatever else Unicode calls an end.
-            yield from csv.DictReader(io.TextIOWrapper(text, "utf-8", newline=""))
+            with io.TextIOWrapper(data, "utf-8", newline="") as text:
+                yield from csv.DictReader(text)
         else:
-            for line in text:
+            for line in data:
                 yield orjson.loads(line)
 
 
