@@ -110,14 +110,17 @@ def bare_copy(url: str) -> Took:
 
 
 def ways(url: str, environ: dict[str, str], folder: Path) -> dict[str, Callable[[], Took]]:
-    """Every way to bring the events into a bucket, by its name; each ends with what it made removed."""
+    """Every way to bring the events into a bucket, by its name; each writes what was not there before."""
     one = {name: value for name, value in environ.items() if not name.startswith("BACKUP_")}
     file = folder / "events"
 
     def export(where: dict[str, str]) -> Took:
         with database.connect(url) as connection:
             connection.execute("TRUNCATE export_batches, export_deliveries")
-        return processes(f"'{sys.executable}' -c '{EXPORT}'", where)
+        prefix = f"run-{time.monotonic_ns()}"
+        return processes(
+            f"'{sys.executable}' -c '{EXPORT}'", {**where, "CLIENT_S3_PREFIX": prefix, "BACKUP_S3_PREFIX": prefix}
+        )
 
     def uploaded(command: str) -> Took:
         took = processes(f"{command}\n'{sys.executable}' -c '{UPLOAD}' '{file}' baseline/events", one)

@@ -23,11 +23,13 @@ for (const [name, source] of Object.entries(FILES)) {
   const ways = [];
   for (const minifyIdentifiers of [true, false]) {
     const bundled = await bundle(source, minifyIdentifiers);
-    for (const way of WAYS) ways.push(await shorten(bundled, way, name === "tracking" ? EAGER : ""));
+    for (const way of WAYS) {
+      const text = await shorten(bundled, way, name === "tracking" ? EAGER : "");
+      ways.push({ text, size: weigh(text) });
+    }
   }
-  const [smallest] = ways.sort((one, other) => weigh(one).brotli - weigh(other).brotli);
-  publish(`${name}.js`, smallest);
-  const size = weigh(smallest);
+  const [{ text, size }] = ways.sort((one, other) => one.size.brotli - other.size.brotli);
+  publish(`${name}.js`, text);
   console.log(`dist/${name}.js: ${size.raw} B, gzip ${size.gzip} B, brotli ${size.brotli} B`);
   if (name === "tracking" && (size.brotli > MOST_BROTLI || size.gzip > MOST_GZIP)) {
     console.error(`it may weigh ${MOST_BROTLI} B brotli and ${MOST_GZIP} B gzip; every page of every site loads it`);

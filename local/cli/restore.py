@@ -12,7 +12,7 @@ from cli.report import report_on
 
 @click.command()
 @click.argument("side", type=click.Choice(["client", "backup"]), default="backup")
-@click.option("--json", "as_json", is_flag=True, help="Print what was put back as JSON, a line for each turn.")
+@click.option("--json", "as_json", is_flag=True, help="Print what was put back as JSON, once for each turn.")
 def restore(side: str, as_json: bool) -> None:
     """Put back every event that the client's or the backup bucket has, into the database of the running runtime.
 

@@ -59,6 +59,7 @@ function describe(form: Element): Data {
     fields: [...form.querySelectorAll<HTMLInputElement>("input,select,textarea")]
       .filter((field) => !isIgnored(field))
       .map(({ name, id, type }) => ({ field: name || id, type }))
+      // Neither hidden nor a button of any kind: image, reset, submit, button.
       .filter(({ type }) => !/^(hi|im|re|su|bu)/.test(type))
       .slice(0, MOST_FIELDS),
   };

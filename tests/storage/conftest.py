@@ -1,12 +1,16 @@
 import contextlib
 import datetime as dt
+import io
 import socket
 import threading
 import uuid
 from urllib.parse import urlsplit
 
 import pytest
+from botocore.awsrequest import AWSResponse
 
+from storage import buckets as storage_buckets
+from storage import settings
 from storage.events import Event
 
 
@@ -53,6 +57,45 @@ def many(connection):
 
 
 @pytest.fixture
+def fault(buckets):
+    """Let an operation of one side's bucket answer, or fail to, as told; `times` bounds how often."""
+    registered = []
+
+    def fault(side, operation, what, times=10**9):
+        client = storage_buckets.client(settings.current().require_destination(side))
+        left = [times]
+
+        def instead(request, **_):
+            if left[0] <= 0:
+                return None
+            left[0] -= 1
+            if isinstance(what, Exception):
+                raise what
+            status, code = what
+            # What is asked by HEAD has no body, so no code.
+            body = f"<Error><Code>{code}</Code><Message>{code}</Message></Error>".encode() if code else b""
+            return AWSResponse(request.url, status, {}, _Raw(body))
+
+        client.meta.events.register(f"before-send.s3.{operation}", instead)
+        registered.append((client, operation, instead))
+
+    def lift():
+        while registered:
+            client, operation, instead = registered.pop()
+            client.meta.events.unregister(f"before-send.s3.{operation}", instead)
+
+    fault.lift = lift
+    yield fault
+    lift()
+
+
+class _Raw(io.BytesIO):
+    def stream(self, amount=1024, **_):
+        while data := self.read(amount):
+            yield data
+
+
+@pytest.fixture
 def lossy_proxy():
     """Put a proxy in front of a server, that does to what is sent what networks do."""
     made = []
@@ -72,7 +115,7 @@ CHUNK = 16 * 1024
 class LossyProxy:
     """A TCP proxy in front of a server, that does to what is sent what networks do.
 
-    It passes everything on until `harm` is set; then harms requests that begin with its verb, once each connection.
+    It passes everything on until `harm` is set; then harms what is put.
 
     `cut` ends the connection after so many bytes, `damage` alters the byte at that place, `hang` passes nothing on any
     more and leaves the connection open.
@@ -83,14 +126,14 @@ class LossyProxy:
         self._upstream = (parts.hostname, parts.port)
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
-        self.harm, self.verb, self.after = None, b"PUT", 0
+        self.harm, self.after = None, 0
         self.harmed = 0
         self._mended = threading.Event()
         self._open = []
         threading.Thread(target=self._accept, daemon=True).start()
 
-    def set(self, harm, after=0, verb=b"PUT"):
-        self.harm, self.after, self.verb = harm, after, verb
+    def set(self, harm, after=0):
+        self.harm, self.after = harm, after
         if harm is None:
             self._mended.set()
 
@@ -113,7 +156,7 @@ class LossyProxy:
         seen, harming = 0, False
         with contextlib.suppress(OSError):
             while data := source.recv(CHUNK):
-                if is_request and self.harm and (harming or data.startswith(self.verb)):
+                if is_request and self.harm and (harming or data.startswith(b"PUT")):
                     seen, harming, before = seen + len(data), True, seen
                     if seen > self.after:
                         self.harmed += 1

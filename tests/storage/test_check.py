@@ -7,7 +7,6 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from urllib.parse import parse_qs
 
 import pytest
-from botocore.awsrequest import AWSResponse
 
 from storage import buckets as storage_buckets
 from storage import objects, settings
@@ -35,29 +34,9 @@ def problems(report):
 
 
 @pytest.fixture
-def deny(buckets):
+def deny(fault):
     """Let the client's bucket refuse an operation, as IAM does."""
-    client = storage_buckets.client(settings.current().destinations()[0])
-    denials = []
-
-    def deny(operation):
-        text = b"<Error><Code>AccessDenied</Code><Message>Access Denied</Message></Error>"
-
-        def refuse(request, **_):
-            return AWSResponse(request.url, 403, {}, _Raw(text))
-
-        client.meta.events.register(f"before-send.s3.{operation}", refuse)
-        denials.append((operation, refuse))
-
-    yield deny
-    for operation, refuse in denials:
-        client.meta.events.unregister(f"before-send.s3.{operation}", refuse)
-
-
-class _Raw(io.BytesIO):
-    def stream(self, amount=1024, **_):
-        while data := self.read(amount):
-            yield data
+    return lambda operation: fault("client", operation, (403, "AccessDenied"))
 
 
 def test_a_bucket_that_allows_everything_is_usable_and_left_as_it_was(buckets):

@@ -1,6 +1,5 @@
 """Whatever fails on the way to a bucket, every event is in both in the end, once: `verify` says so after each fault."""
 
-import io
 import os
 import signal
 import subprocess
@@ -8,9 +7,7 @@ import sys
 import time
 from pathlib import Path
 
-import psycopg
 import pytest
-from botocore.awsrequest import AWSResponse
 from botocore.exceptions import ConnectionClosedError, EndpointConnectionError, ReadTimeoutError
 
 from services.postgres import Postgres
@@ -35,45 +32,6 @@ def loaded(connection, buckets, many, environ):
     environ["EXPORT_FORMAT"] = FORMATS
     environ["EXPORT_BATCH_ROWS"] = 2000
     many(5000)
-
-
-@pytest.fixture
-def fault(loaded):
-    """Let an operation of one side's bucket answer, or fail to, as told; `times` bounds how often."""
-    registered = []
-
-    def fault(side, operation, what, times=10**9):
-        client = storage_buckets.client(settings.current().require_destination(side))
-        left = [times]
-
-        def instead(request, **_):
-            if left[0] <= 0:
-                return None
-            left[0] -= 1
-            if isinstance(what, Exception):
-                raise what
-            status, code = what
-            # What is asked by HEAD has no body, so no code.
-            body = f"<Error><Code>{code}</Code><Message>{code}</Message></Error>".encode() if code else b""
-            return AWSResponse(request.url, status, {}, _Raw(body))
-
-        client.meta.events.register(f"before-send.s3.{operation}", instead)
-        registered.append((client, operation, instead))
-
-    def lift():
-        while registered:
-            client, operation, instead = registered.pop()
-            client.meta.events.unregister(f"before-send.s3.{operation}", instead)
-
-    fault.lift = lift
-    yield fault
-    lift()
-
-
-class _Raw(io.BytesIO):
-    def stream(self, amount=1024, **_):
-        while data := self.read(amount):
-            yield data
 
 
 @pytest.fixture
@@ -111,7 +69,7 @@ OUTAGES = [
 
 @pytest.mark.parametrize(("operation", "what", "said"), OUTAGES)
 def test_what_one_bucket_refuses_is_said_delays_the_other_in_nothing_and_arrives_once_it_is_mended(
-    fault, proven, connection, operation, what, said
+    loaded, fault, proven, connection, operation, what, said
 ):
     fault("backup", operation, what)
     refused = run.run(settings.current())
@@ -127,14 +85,14 @@ def test_what_one_bucket_refuses_is_said_delays_the_other_in_nothing_and_arrives
 
 
 @pytest.mark.parametrize("what", [(500, "InternalError"), (503, "SlowDown"), ConnectionClosedError(endpoint_url="x")])
-def test_a_short_hiccup_of_both_buckets_is_sat_out_in_the_same_run(fault, proven, what):
+def test_a_short_hiccup_of_both_buckets_is_sat_out_in_the_same_run(loaded, fault, proven, what):
     for side in ("client", "backup"):
         fault(side, "PutObject", what, times=3)
     assert run.run(settings.current()).failures == {}
     proven()
 
 
-def test_a_write_that_arrived_though_its_answer_did_not_is_taken_for_what_it_is(fault, loaded, proven, monkeypatch):
+def test_a_write_that_arrived_though_its_answer_did_not_is_taken_for_what_it_is(loaded, proven, monkeypatch):
     real, lost = objects.write, []
 
     def write(destination, key, body, fence, **condition):
@@ -144,9 +102,9 @@ def test_a_write_that_arrived_though_its_answer_did_not_is_taken_for_what_it_is(
             raise ReadTimeoutError(endpoint_url="x")
 
     monkeypatch.setattr(objects, "write", write)
-    while run.run(settings.current()).failures:
-        pass
+    turns = [run.run(settings.current()).failures for _ in range(5)]
     assert lost
+    assert turns[-1] == {}
     proven()
 
 
@@ -168,7 +126,7 @@ def test_an_upload_that_is_cut_off_or_damaged_or_stands_still_leaves_nothing_hal
 
 
 def test_a_bucket_that_comes_back_after_a_long_absence_gets_all_that_it_missed_oldest_first(
-    loaded, proven, buckets, many, environ, connection, delivered
+    loaded, proven, buckets, many, environ, delivered
 ):
     environ["BACKUP_S3_BUCKET"] = f"{buckets.names['backup']}-later"
     buckets.names["backup"] += "-later"
@@ -185,7 +143,7 @@ def test_a_bucket_that_comes_back_after_a_long_absence_gets_all_that_it_missed_o
 
 
 def test_postgresql_that_is_restarted_in_the_middle_of_a_batch_costs_the_run_and_nothing_else(
-    buckets, environ, tmp_path, monkeypatch, delivered
+    buckets, environ, tmp_path, monkeypatch
 ):
     server = Postgres(tmp_path)
     server.start()
@@ -212,7 +170,7 @@ def test_postgresql_that_is_restarted_in_the_middle_of_a_batch_costs_the_run_and
 
         with monkeypatch.context() as patch:
             patch.setattr(encode.Contents, "counting", restarting)
-            with pytest.raises((DatabaseUnavailable, psycopg.OperationalError)):
+            with pytest.raises(DatabaseUnavailable):
                 run.run(settings.current())
 
         assert run.run(settings.current()).failures == {}

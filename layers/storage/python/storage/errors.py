@@ -48,7 +48,7 @@ class BatchUnreadable(StorageError):
 
 
 class RestoreRefused(StorageError):
-    """A bucket's events cannot be put into this database; nothing of what was there was changed."""
+    """A bucket's events cannot be put into this database; whole batches that were put back before stay."""
 
 
 class ErasureUnknown(StorageError):

@@ -14,7 +14,7 @@ from psycopg.rows import class_row, dict_row
 from storage import events
 from storage.database import Connection
 from storage.errors import ExportRunning
-from storage.settings import Destination, DestinationName, Format
+from storage.settings import DestinationName, Format
 
 
 @dataclass(frozen=True, slots=True)
@@ -284,8 +284,10 @@ def failed(connection: Connection, batch_id: str, destination: str, error: str) 
     )
 
 
-def take_over(connection: Connection, manifest: Mapping[str, Any], layout: Mapping[str, Any]) -> None:
-    """Record a batch that a bucket's manifest tells of; which destinations have it, `take_over_delivery` says."""
+def take_over(
+    connection: Connection, manifest: Mapping[str, Any], layout: Mapping[str, Any], destinations: Sequence[str]
+) -> None:
+    """Record a batch that a bucket's manifest tells of, as one that no destination has yet."""
     formats = list(dict.fromkeys(item["format"] for item in manifest["objects"]))
     connection.execute(
         """
@@ -303,21 +305,7 @@ def take_over(connection: Connection, manifest: Mapping[str, Any], layout: Mappi
             orjson.dumps(layout).decode(),
         ),
     )
-
-
-def take_over_delivery(
-    connection: Connection,
-    batch_id: str,
-    destination: Destination,
-    manifest: Mapping[str, Any] | None,
-    key: str = "",
-    sha256: str = "",
-) -> None:
-    """Record that a destination has a batch, with the manifest *key*; or, where there is no *manifest*, that it lacks it."""
-    _plan_deliveries(connection, batch_id, [destination.name])
-    if manifest:
-        written(connection, batch_id, destination.name, destination.bucket, manifest["objects"], manifest["rows"])
-        delivered(connection, batch_id, destination.name, key, manifest["sequence"], sha256)
+    _plan_deliveries(connection, manifest["batch_id"], destinations)
 
 
 def skip_fences(connection: Connection, fence: int) -> None:

@@ -69,7 +69,7 @@ def _records(file: IO[bytes], key: str) -> Iterator[dict[str, Any]]:
 
 
 def _unquoted(value: str) -> str | None:
-    # CSV has no sign of its own for NULL, and no column of ours holds an empty text.
+    # CSV has no sign of its own for NULL: an empty text comes back as none.
     return (value[1:] if value[0] == "'" and FORMULA.match(value[1:]) else value) if value else None
 
 

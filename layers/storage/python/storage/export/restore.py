@@ -65,7 +65,8 @@ def run(settings: Settings, name: str, has_time: Callable[[], bool] = lambda: Tr
 
     def work(connection: Connection) -> Outcome:
         with ledger.claim(connection):
-            held: dict[str, dict[str, Held]] = {one.name: _manifests(one) for one in settings.require_destinations()}
+            destinations = settings.require_destinations()
+            held: dict[str, dict[str, Held]] = {one.name: _manifests(one) for one in destinations}
             known = ledger.planned_batches(connection)
             _require_room(connection, source, held[name], known)
             ledger.skip_fences(connection, max(one.fence for every in held.values() for one in every.values()))
@@ -78,9 +79,10 @@ def run(settings: Settings, name: str, has_time: Callable[[], bool] = lambda: Tr
                     break
                 with connection.transaction():
                     outcome.events += _put_back(connection, source, found.manifest)
-                    ledger.take_over(connection, found.manifest, _layout(found.manifest))
-                    for one in settings.destinations():
-                        _take_over_delivery(connection, batch_id, one, held[one.name].get(batch_id))
+                    ledger.take_over(connection, found.manifest, _layout(found.manifest), list(held))
+                    for one in destinations:
+                        if batch_id in held[one.name]:
+                            _record(connection, one, held[one.name][batch_id])
                 outcome.batches += 1
             return outcome
 
@@ -121,11 +123,11 @@ def _require_room(connection: Connection, source: Destination, held: Mapping[str
             raise RestoreRefused("the database has events of its own; restore into an empty one")
 
 
-def _take_over_delivery(connection: Connection, batch_id: str, destination: Destination, held: Held | None) -> None:
-    if held:
-        ledger.take_over_delivery(connection, batch_id, destination, held.manifest, held.key, held.sha256)
-    else:
-        ledger.take_over_delivery(connection, batch_id, destination, None)
+def _record(connection: Connection, destination: Destination, held: Held) -> None:
+    """Record that a destination has a batch: its manifest lies there."""
+    batch_id, name, manifest = held.manifest["batch_id"], destination.name, held.manifest
+    ledger.written(connection, batch_id, name, destination.bucket, manifest["objects"], manifest["rows"])
+    ledger.delivered(connection, batch_id, name, held.key, manifest["sequence"], held.sha256)
 
 
 def _layout(manifest: Mapping[str, Any]) -> dict[str, Any]:
