@@ -153,10 +153,10 @@ scenario(
     site.serve("/next", site.script());
     const page = await site.open();
     await site.events(1);
-    await until(() => page.browserContext().targets().length > 1 || true, "the page ahead");
     await new Promise((go) => setTimeout(go, 1500));
     assert.deepEqual(paths(await site.stored()), ["/"]);
-    await Promise.all([page.waitForNavigation(), page.click("#next")]);
+    // The page that takes over is another one to the driver, which loses this one at any moment from here on: nothing waits for it.
+    await page.evaluate("void setTimeout(() => document.querySelector('#next').click())");
     await site.events(2, "page_view");
     assert.deepEqual(paths(await site.stored()), ["/", "/next"]);
   },
