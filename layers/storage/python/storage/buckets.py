@@ -23,7 +23,8 @@ from botocore.exceptions import (
     ReadTimeoutError,
     SSLError,
 )
-from botocore.session import get_session
+from botocore.loaders import Loader, create_loader
+from botocore.session import Session, get_session
 
 from storage.errors import DeliveryFailed
 from storage.settings import Destination
@@ -95,6 +96,7 @@ def client(destination: Destination) -> S3Client:
 @lru_cache(maxsize=8)
 def _client(destination: Destination) -> S3Client:
     session = boto3.Session(
+        botocore_session=_session(),
         region_name=destination.region,
         aws_access_key_id=destination.access_key.get_secret_value() if destination.access_key else None,
         aws_secret_access_key=destination.secret_key.get_secret_value() if destination.secret_key else None,
@@ -115,6 +117,18 @@ def _client(destination: Destination) -> S3Client:
     )
 
 
+def _session() -> Session:
+    session = get_session()
+    # What AWS's services are is a dozen megabytes, the same for every bucket.
+    session.register_component("data_loader", _loader())
+    return session
+
+
+@lru_cache(maxsize=1)
+def _loader() -> Loader:
+    return create_loader(get_session().get_config_variable("data_path"))
+
+
 def _assumed(session: boto3.Session, role_arn: str, external_id: str | None) -> boto3.Session:
     """A session in a role, whose credentials are renewed before they expire; the ExternalId keeps anybody else from it.
 
@@ -123,7 +137,7 @@ def _assumed(session: boto3.Session, role_arn: str, external_id: str | None) -> 
     source = session.get_credentials()
     if source is None:
         raise NoCredentialsError
-    own = get_session()
+    own = _session()
     fetcher = AssumeRoleCredentialFetcher(
         client_creator=session.client,
         source_credentials=source,

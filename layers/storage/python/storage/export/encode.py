@@ -28,6 +28,9 @@ with suppress(NotImplementedError):
     pa.set_memory_pool(pa.mimalloc_memory_pool())
 
 
+EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
+
+
 class Writer(Protocol):
     """What every format offers."""
 
@@ -63,9 +66,11 @@ class Contents:
         self.first_id = min(filter(None, (self.first_id, ids["min"])))
         self.last_id = max(filter(None, (self.last_id, ids["max"])))
         self.rows += batch.num_rows
-        times = pc.min_max(batch.column("timestamp")).as_py()
-        self.first_timestamp = min(filter(None, (self.first_timestamp, times["min"])))
-        self.last_timestamp = max(filter(None, (self.last_timestamp, times["max"])))
+        # As numbers: whoever asks Arrow for a datetime loads pandas where it is installed, which is larger than all this.
+        times = pc.min_max(batch.column("timestamp").cast(pa.int64())).as_py()
+        first, last = (EPOCH + dt.timedelta(microseconds=times[end]) for end in ("min", "max"))
+        self.first_timestamp = min(first, self.first_timestamp or first)
+        self.last_timestamp = max(last, self.last_timestamp or last)
         for pair in pc.value_counts(batch.column("site_id")).to_pylist():
             self.sites[pair["values"]] += pair["counts"]
 

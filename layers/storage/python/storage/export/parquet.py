@@ -16,11 +16,6 @@ ROW_GROUP_ROWS = 131_072
 ROW_GROUP_BYTES = 24 * 1024 * 1024
 # Measured: of events the third level is no smaller than the first, and takes twice as long.
 ZSTD_LEVEL = 1
-ORDER = [
-    ("site_id", "ascending", "at_start"),
-    ("visitor_id", "ascending", "at_start"),
-    ("id", "ascending", "at_start"),
-]
 
 
 class ParquetWriter:
@@ -71,6 +66,19 @@ class ParquetWriter:
             # Each step lets go of what the one before held, so that the rows are in memory twice and never three times.
             rows = pa.Table.from_batches(self._gathered)
             self._gathered.clear()
-            rows = rows.take(pc.sort_indices(rows.select(["site_id", "visitor_id", "id"]), ORDER))
+            rows = rows.take(_order(rows))
             self._writer.write_table(rows, row_group_size=ROW_GROUP_ROWS)
             self._rows = self._bytes = 0
+
+
+def _order(rows: pa.Table) -> pa.Array:
+    """The rows by site, then visitor, then id, none first; they come in the order of ids, and what is equal stays so."""
+    # Of each value once, strings are compared; the rows are compared by numbers, in a third of the time.
+    ranks = pa.table({name: _ranks(rows.column(name)) for name in ("site_id", "visitor_id")})
+    return pc.sort_indices(ranks, [(name, "ascending", "at_start") for name in ranks.column_names])
+
+
+def _ranks(values: pa.ChunkedArray) -> pa.Array:
+    """The place of each value among them; none has none."""
+    values = values.combine_chunks().dictionary_encode()
+    return pc.rank(values.dictionary, tiebreaker="first").take(values.indices)

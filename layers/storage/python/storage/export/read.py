@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
-from contextlib import closing, suppress
+from contextlib import contextmanager, suppress
 from queue import Empty, Queue
 from threading import Event, Thread
 
-import adbc_driver_postgresql.dbapi as adbc
+# The driver itself and not its DB-API, which loads all data frame libraries that it finds.
+import adbc_driver_manager as adbc
+import adbc_driver_postgresql
 import pyarrow as pa
 
 from storage.errors import DatabaseUnavailable
@@ -33,7 +36,7 @@ ROWS = pa.schema(
 # How much PostgreSQL hands over at once; with the row groups it decides how much memory an export takes.
 BATCH_BYTES = 2 * 1024 * 1024
 # Read while what came before is encoded, and no more.
-BATCHES_AHEAD = 8
+BATCHES_AHEAD = 4
 
 
 def record_batches(url: str, from_id: int, to_id: int, by_site: bool = False) -> Iterator[pa.RecordBatch]:
@@ -75,31 +78,53 @@ def record_batches(url: str, from_id: int, to_id: int, by_site: bool = False) ->
 
 
 def _read(url: str, from_id: int, to_id: int, by_site: bool) -> Iterator[pa.RecordBatch]:
+    with (
+        _understood(),
+        adbc_driver_postgresql.connect(url) as server,
+        adbc.AdbcConnection(server) as connection,
+        adbc.AdbcStatement(connection) as statement,
+    ):
+        # The range reaches the query as settings of the session, because COPY takes no parameters.
+        statement.set_sql_query(RANGE)
+        statement.bind(pa.RecordBatch.from_arrays([_one(from_id), _one(to_id)], ["from_id", "to_id"]))
+        statement.execute_update()
+        statement.set_options(**{"adbc.postgresql.batch_size_hint_bytes": str(BATCH_BYTES)})
+        statement.set_sql_query(BY_SITE if by_site else BY_ID)
+        stream, _ = statement.execute_query()
+        batches = pa.RecordBatchReader.from_stream(stream)
+        while (batch := _next(batches)) is not None:
+            yield batch.cast(ROWS)
+
+
+def _one(number: int) -> pa.Array:
+    # Made of Python's numbers by Arrow itself, it would load pandas to ask whether they are its.
+    return pa.Array.from_buffers(pa.int64(), 1, [None, pa.py_buffer(number.to_bytes(8, sys.byteorder, signed=True))])
+
+
+def _next(batches: pa.RecordBatchReader) -> pa.RecordBatch | None:
+    with _understood():
+        return next(batches, None)
+
+
+@contextmanager
+def _understood() -> Iterator[None]:
     try:
-        with closing(adbc.connect(url)) as connection, closing(connection.cursor()) as cursor:
-            # The range reaches the query as settings of the session, because COPY takes no parameters.
-            cursor.execute(
-                """
-                /* export.range */
-                SELECT set_config('evothesis.from_id', $1, false), set_config('evothesis.to_id', $2, false)
-                """,
-                (str(from_id), str(to_id)),
-            )
-            cursor.adbc_statement.set_options(**{"adbc.postgresql.batch_size_hint_bytes": str(BATCH_BYTES)})
-            cursor.execute(BY_SITE if by_site else BY_ID)
-            for batch in cursor.fetch_record_batch():
-                # What ADBC hands over has room to grow, up to as much again; a copy has not.
-                yield pa.ipc.read_record_batch(batch.cast(ROWS).serialize(), ROWS)
-    except adbc.OperationalError as error:
+        yield
+    except (adbc.OperationalError, OSError) as error:
         raise DatabaseUnavailable(
             f"PostgreSQL went away while events were read: {' '.join(str(error).split())}"
         ) from error
 
 
+RANGE = """
+    /* export.range */
+    SELECT set_config('evothesis.from_id', $1::bigint::text, false),
+           set_config('evothesis.to_id', $2::bigint::text, false)
+"""
 BY_ID = """
     /* export.read */
     SELECT id, event_id::text, event_type, session_id, visitor_id, site_id, timestamp, url, path,
-           user_agent, host(ip_address) AS ip_address, raw_event_data::text AS raw_event_data, created_at
+           user_agent, host(ip_address) AS ip_address, raw_event_data, created_at
       FROM events
      WHERE id > current_setting('evothesis.from_id')::bigint
        AND id <= current_setting('evothesis.to_id')::bigint
@@ -108,7 +133,7 @@ BY_ID = """
 BY_SITE = """
     /* export.read_by_site */
     SELECT id, event_id::text, event_type, session_id, visitor_id, site_id, timestamp, url, path,
-           user_agent, host(ip_address) AS ip_address, raw_event_data::text AS raw_event_data, created_at
+           user_agent, host(ip_address) AS ip_address, raw_event_data, created_at
       FROM events
      WHERE id > current_setting('evothesis.from_id')::bigint
        AND id <= current_setting('evothesis.to_id')::bigint
