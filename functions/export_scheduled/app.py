@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import asdict
 from typing import Any
 
 from pydantic import SecretStr
 
-from httpapi import Api, Response, answer
-from storage import database, ledger, settings
+from httpapi import Api, ApiError, Response, answer
+from storage import database, settings
 from storage.errors import ExportRunning
-from storage.export import check, restore, verify
+from storage.export import check, restore, status, verify
 from storage.export import run as export
 
 api = Api("export-scheduled")
 
 # A batch that is begun is given this long; what is left after it goes on in the next run.
 LEAST_MILLISECONDS = 120_000
+
+IDEMPOTENCY_KEY = re.compile(r"[!-~]{1,255}")
+PAGE = 100
 
 
 @api.schedule
@@ -34,22 +39,53 @@ def export_scheduled(event: dict[str, Any], context: Any) -> dict[str, Any]:
     except ExportRunning:
         return {"running": True}
     _measure(outcome)
-    api.logger.info("export_run", **_outcome(outcome))
-    return _outcome(outcome)
+    api.logger.info("export_run", **asdict(outcome))
+    return asdict(outcome)
 
 
 @api.route("/export/run", "POST", content_types=())
 def run() -> Response:
-    """Deliver everything that is due, now, and say what became of it."""
-    outcome = export.run(settings.current(), has_time=_clock(api.app.lambda_context))
+    """Deliver everything that is due, now, and say what became of it; under an `Idempotency-Key` once."""
+    key = api.request.headers.get("idempotency-key")
+    if key is not None and not IDEMPOTENCY_KEY.fullmatch(key):
+        message = "`Idempotency-Key` has to be 1 to 255 letters, digits and signs, such as a UUID"
+        raise ApiError(400, "idempotency_key_invalid", message)
+    outcome = export.run(settings.current(), _clock(api.app.lambda_context), key)
     _measure(outcome)
-    return answer(_outcome(outcome), 200 if not outcome.failures else 502)
+    return answer(asdict(outcome), 200 if not outcome.failures else 502)
 
 
 @api.route("/export/status", "GET")
-def status() -> Response:
-    """How far each destination is."""
-    return answer(database.run(settings.current().require_database(), ledger.status))
+def at_a_glance() -> Response:
+    """How far each destination is, and when the next run begins."""
+    current = settings.current()
+    return answer(database.run(current.require_database(), lambda connection: status.glance(connection, current)))
+
+
+@api.route("/export/batches", "GET")
+def batches() -> Response:
+    """All batches with their deliveries, newest first; a page at a time."""
+    query: dict[str, str] = dict(api.request.query_params or {})
+    before = query.get("before") or None
+    url = settings.current().require_database()
+    if before and not database.run(url, lambda connection: _batch(connection, before)):
+        raise ApiError(400, "before_invalid", "`before` has to be the `next` of the page before")
+    page = database.run(url, lambda connection: status.batches(connection, PAGE + 1, before))
+    return answer({"batches": page[:PAGE], "next": page[PAGE - 1]["batch_id"] if len(page) > PAGE else None})
+
+
+@api.route("/export/batches/{batch_id}", "GET")
+def batch(batch_id: str) -> Response:
+    """How far one batch is."""
+    found = database.run(settings.current().require_database(), lambda connection: _batch(connection, batch_id))
+    if not found:
+        raise ApiError(404, "batch_unknown", "there is no such batch; GET /export/batches lists them")
+    return answer(found)
+
+
+def _batch(connection: database.Connection, batch_id: str) -> dict[str, Any] | None:
+    # What PostgreSQL cannot even be asked for is not there.
+    return None if "\0" in batch_id else status.batch(connection, batch_id)
 
 
 @api.route("/export/config", "GET")
@@ -69,7 +105,7 @@ def config() -> Response:
 
 def _measure(outcome: export.Outcome) -> None:
     """Say how many batches were delivered and refused, and since when the oldest event waits (now, if none does)."""
-    waiting_since = database.run(settings.current().require_database(), ledger.oldest_undelivered)
+    waiting_since = database.run(settings.current().require_database(), status.oldest_undelivered)
     api.count(BatchesDelivered=len(outcome.delivered), ExportFailures=len(outcome.failures))
     api.measure(ExportWaitingSinceSeconds=waiting_since.timestamp())
 
@@ -77,15 +113,6 @@ def _measure(outcome: export.Outcome) -> None:
 def _clock(context: Any) -> Any:
     remaining = getattr(context, "get_remaining_time_in_millis", None)
     return (lambda: remaining() > LEAST_MILLISECONDS) if remaining else (lambda: True)
-
-
-def _outcome(outcome: export.Outcome) -> dict[str, Any]:
-    return {
-        "planned": outcome.planned,
-        "delivered": outcome.delivered,
-        "failures": outcome.failures,
-        "unfinished": outcome.unfinished,
-    }
 
 
 def _masked(values: dict[str, Any]) -> dict[str, Any]:

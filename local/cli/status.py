@@ -35,12 +35,21 @@ def _print(running: Running, health: dict[str, Any], count: dict[str, Any], expo
     click.echo("database   " + click.style(health.get("database", "unreachable"), fg="green" if good else "red"))
     if "count" in count:
         click.echo(f"events     {count['count']:,}, {exports.get('unplanned_events', 0):,} not yet in a batch")
+    if exports.get("next_run_at"):
+        click.echo(f"next run   {exports['next_run_at'][:19]}Z")
     for item in exports.get("destinations", []):
-        line = f"{item['destination']:10} {item['delivered']:,} batches, {item['rows']:,} rows delivered"
-        if item["pending"]:
-            line += f", {item['pending']:,} pending"
-        if item["last_delivered_at"]:
-            line += f"; the last at {item['last_delivered_at'][:19]}Z"
-        click.echo(line)
-        if item["last_error"]:
-            click.echo(click.style(f"           {item['last_error']}", fg="red"))
+        _print_destination(item)
+
+
+def _print_destination(item: dict[str, Any]) -> None:
+    line = f"{item['destination']:10} {item['delivered']:,} batches, {item['rows']:,} rows delivered"
+    if item["last_delivered_at"]:
+        line += f"; the last at {item['last_delivered_at'][:19]}Z"
+    click.echo(line)
+    if item["pending"]:
+        waiting = f"           {item['pending']:,} batches pending, {item['backlog_events']:,} events"
+        if item["backlog_bytes"]:
+            waiting += f", about {item['backlog_bytes']:,} bytes"
+        click.echo(f"{waiting}; the oldest waits for {round(item['lag_seconds']):,} s")
+    if item["last_error"]:
+        click.echo(click.style(f"           {item['last_error']}", fg="red"))

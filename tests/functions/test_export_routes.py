@@ -1,10 +1,13 @@
 """Delivery on demand and by schedule, and what can be asked about it."""
 
+import datetime as dt
 import json
 from types import SimpleNamespace
 
+import pytest
+
 import export_scheduled.app
-from storage import database, ledger
+from storage import database, ledger, runs
 
 SCHEDULED = {"source": "aws.events", "detail-type": "Scheduled Event", "detail": {}}
 
@@ -84,3 +87,113 @@ def test_config_shows_everything_but_secrets(call, buckets, environ):
     assert answer.json["destinations"][0]["bucket"] == buckets.names["client"]
     assert answer.json["destinations"][0]["secret_key"] == "********"
     assert "hush" not in json.dumps(answer.json)
+
+
+def test_a_run_under_a_key_is_made_once_and_told_again(post, call, buckets, database_url):
+    post({"event_type": "custom", "url": "https://a.example/"})
+    first = call(export_scheduled.app.handler, "POST", "/export/run", headers={"idempotency-key": "night-1"})
+    post({"event_type": "custom", "url": "https://a.example/"})
+
+    again = call(export_scheduled.app.handler, "POST", "/export/run", headers={"idempotency-key": "night-1"})
+    assert (again.status, again.json) == (200, first.json)
+    assert call(export_scheduled.app.handler, "GET", "/export/status").json["unplanned_events"] == 1
+
+    other = call(export_scheduled.app.handler, "POST", "/export/run", headers={"idempotency-key": "night-2"})
+    assert len(other.json["delivered"]) == 1
+
+
+def test_a_run_that_was_killed_is_made_again_under_its_key(post, call, buckets, database_url):
+    post({"event_type": "custom", "url": "https://a.example/"})
+    with database.connect(database_url) as killed, ledger.claim(killed):
+        runs.begin(killed, "night-1")
+
+    answer = call(export_scheduled.app.handler, "POST", "/export/run", headers={"idempotency-key": "night-1"})
+
+    assert len(answer.json["delivered"]) == 1
+
+
+@pytest.mark.parametrize("key", ["", "a b", "k" * 256, "schl\u00fcssel"])
+def test_a_key_that_is_none_is_refused_before_anything_is_done(post, call, buckets, key):
+    post({"event_type": "custom", "url": "https://a.example/"})
+    answer = call(export_scheduled.app.handler, "POST", "/export/run", headers={"idempotency-key": key})
+    assert (answer.status, answer.json["error"]["code"]) == (400, "idempotency_key_invalid")
+    assert call(export_scheduled.app.handler, "GET", "/export/status").json["unplanned_events"] == 1
+
+
+def test_runs_of_long_ago_are_forgotten(connection):
+    with ledger.claim(connection):
+        old = runs.begin(connection, "old")
+        connection.execute("UPDATE export_runs SET began_at = now() - interval '31 days'")
+        assert runs.begin(connection, "old").run_id != old.run_id
+
+
+def test_what_a_destination_lacks_is_told_in_events_bytes_and_seconds(post, call, buckets, environ, connection):
+    post({"event_type": "custom", "url": "https://a.example/"})
+    call(export_scheduled.app.handler, "POST", "/export/run")
+    environ["BACKUP_S3_BUCKET"] = "nowhere-to-be-found"
+    post({"event_type": "custom", "url": "https://a.example/"})
+    post({"event_type": "custom", "url": "https://b.example/"})
+    call(export_scheduled.app.handler, "POST", "/export/run")
+    connection.execute("UPDATE export_batches SET window_start = now() - interval '1 hour' WHERE delivered_at IS NULL")
+
+    client, backup = call(export_scheduled.app.handler, "GET", "/export/status").json["destinations"]
+
+    assert (client["delivered"], client["pending"], client["backlog_events"], client["lag_seconds"]) == (2, 0, 0, 0)
+    assert (backup["delivered"], backup["planned"], backup["backlog_events"]) == (1, 1, 2)
+    assert backup["backlog_bytes"] == 2 * backup["bytes"]
+    assert 3600 <= backup["lag_seconds"] < 3660
+    assert "NoSuchBucket" in backup["last_error"]
+    assert backup["last_error_at"]
+
+
+@pytest.mark.parametrize(
+    ("schedule", "within"), [("hourly", 3600), ("daily", 86_400), ("rate(5 minutes)", 300), ("rate(1 hour)", 3600)]
+)
+def test_the_next_run_is_told(call, database_url, buckets, environ, schedule, within):
+    environ["EXPORT_SCHEDULE"] = schedule
+    call(export_scheduled.app.handler, "POST", "/export/run")
+    told = call(export_scheduled.app.handler, "GET", "/export/status").json["next_run_at"]
+    left = (dt.datetime.fromisoformat(told) - dt.datetime.now(dt.UTC)).total_seconds()
+    assert 0 < left <= within + 1
+
+
+def test_before_the_first_run_a_rate_tells_no_next_one(call, database_url, buckets, environ):
+    environ["EXPORT_SCHEDULE"] = "rate(5 minutes)"
+    assert call(export_scheduled.app.handler, "GET", "/export/status").json["next_run_at"] is None
+
+
+def test_batches_are_listed_page_by_page(call, database_url, connection, monkeypatch):
+    connection.execute(
+        """
+        WITH made AS (
+            INSERT INTO export_batches (batch_id, from_id, to_id, window_start, window_end, formats)
+            SELECT 'batch-' || lpad(n::text, 3, '0'), n - 1, n, now(), now(), '{json}' FROM generate_series(1, 7) n
+            RETURNING batch_id)
+        INSERT INTO export_deliveries (batch_id, destination) SELECT batch_id, 'client' FROM made
+        """
+    )
+    monkeypatch.setattr(export_scheduled.app, "PAGE", 3)
+    pages, before = [], ""
+    while not pages or before:
+        page = call(export_scheduled.app.handler, "GET", f"/export/batches?before={before}")
+        pages.append([item["batch_id"] for item in page.json["batches"]])
+        before = page.json["next"]
+    assert pages == [[f"batch-{n:03}" for n in ns] for ns in ((7, 6, 5), (4, 3, 2), (1,))]
+
+
+@pytest.mark.parametrize("before", ["nothing", "nul%00"])
+def test_a_page_before_no_batch_is_refused(call, database_url, buckets, before):
+    answer = call(export_scheduled.app.handler, "GET", f"/export/batches?before={before}")
+    assert (answer.status, answer.json["error"]["code"]) == (400, "before_invalid")
+
+
+def test_one_batch_tells_how_far_it_is(post, call, buckets):
+    post({"event_type": "custom", "url": "https://a.example/"})
+    [batch_id] = call(export_scheduled.app.handler, "POST", "/export/run").json["delivered"]
+
+    batch = call(export_scheduled.app.handler, "GET", f"/export/batches/{batch_id}")
+
+    assert (batch.status, batch.json["events"]) == (200, 1)
+    assert [item["state"] for item in batch.json["deliveries"]] == ["delivered", "delivered"]
+    unknown = call(export_scheduled.app.handler, "GET", "/export/batches/none")
+    assert (unknown.status, unknown.json["error"]["code"]) == (404, "batch_unknown")

@@ -12,7 +12,7 @@ import pytest
 
 from storage import database, events, ledger, settings
 from storage.errors import ExportRunning, SettingsInvalid
-from storage.export import parquet, run
+from storage.export import parquet, run, status
 
 
 def export(**options):
@@ -159,7 +159,7 @@ def test_a_bucket_that_is_missing_holds_up_neither_the_other_nor_the_events_afte
     assert "make it, or mend its name" in outcome.failures["backup"]
     assert len(delivered("client").rows["parquet"]) == 10
     assert connection.execute("SELECT count(exported_at) FROM events_log").fetchone() == (0,)
-    state = {item["destination"]: item for item in ledger.status(connection)["destinations"]}
+    state = {item["destination"]: item for item in status.glance(connection, settings.current())["destinations"]}
     assert (state["client"]["delivered"], state["backup"]["pending"]) == (1, 1)
     assert "NoSuchBucket" in state["backup"]["last_error"]
 
@@ -191,7 +191,7 @@ def test_a_batch_that_cannot_be_encoded_holds_up_no_other(connection, buckets, d
     assert "No space left on device" in reason
     [kept] = ledger.undelivered(connection)
     assert kept.pending == ["client", "backup"]
-    assert ledger.recent_batches(connection, 3)[1]["deliveries"][0]["attempts"] == 1
+    assert status.batches(connection, 3)[1]["deliveries"][0]["attempts"] == 1
 
     assert export().failures == {}
     assert len(delivered("backup").rows["parquet"]) == 30
@@ -262,7 +262,7 @@ def test_without_a_backup_bucket_the_client_has_everything_and_that_is_all(
 
     assert len(delivered("client").rows["parquet"]) == 10
     assert connection.execute("SELECT count(exported_at) FROM events_log").fetchone() == (10,)
-    assert [item["destination"] for item in ledger.status(connection)["destinations"]] == ["client"]
+    assert [item["destination"] for item in status.glance(connection, settings.current())["destinations"]] == ["client"]
 
 
 def test_the_ledger_refuses_batches_that_overlap(connection):

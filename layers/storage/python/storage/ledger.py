@@ -82,9 +82,9 @@ def _plan_nothing(
         row = connection.execute(
             """
             /* ledger.plan_nothing */
-            INSERT INTO export_batches (batch_id, from_id, to_id, window_start, window_end, formats, layout)
+            INSERT INTO export_batches (batch_id, from_id, to_id, window_start, window_end, events, formats, layout)
             SELECT to_char(now() AT TIME ZONE 'UTC', 'YYYYMMDD"T"HH24MISS"Z"') || '-' || lpad(last.id::text, 12, '0'),
-                   last.id, last.id, date_trunc('hour', now(), 'UTC'), now(), %s, %s
+                   last.id, last.id, date_trunc('hour', now(), 'UTC'), now(), 0, %s, %s
               FROM (SELECT coalesce(max(to_id), 0) AS id FROM export_batches) last
              WHERE NOT EXISTS (SELECT 1 FROM export_batches WHERE planned_at >= date_trunc('hour', now(), 'UTC'))
             RETURNING batch_id
@@ -122,9 +122,9 @@ def _plan_one(
         row = connection.execute(
             """
             /* ledger.plan */
-            INSERT INTO export_batches (batch_id, from_id, to_id, window_start, window_end, formats, layout)
+            INSERT INTO export_batches (batch_id, from_id, to_id, window_start, window_end, events, formats, layout)
             SELECT to_char(%(start)s AT TIME ZONE 'UTC', 'YYYYMMDD"T"HH24MISS"Z"') || '-' || lpad(%(to_id)s::text, 12, '0'),
-                   %(from_id)s, %(to_id)s, %(start)s, %(end)s, %(formats)s, %(layout)s
+                   %(from_id)s, %(to_id)s, %(start)s, %(end)s, %(events)s, %(formats)s, %(layout)s
             RETURNING batch_id
             """,
             {**window, "formats": list(formats), "layout": orjson.dumps(layout).decode()},
@@ -161,12 +161,12 @@ def _next_window(connection: Connection, mark: int, max_rows: int) -> dict[str, 
             bounds["to_id"] = window["border"] - 1
             window = cursor.execute(WINDOW, bounds).fetchone()
             assert window is not None, "an aggregate gives one row"
-    return {"from_id": last, "to_id": window["to_id"], "start": window["start"], "end": window["end"]}
+    return {**window, "from_id": last}
 
 
 WINDOW = """
     /* ledger.window */
-    SELECT max(id) AS to_id, min(created_at) AS start, max(created_at) AS end,
+    SELECT count(*) AS events, max(id) AS to_id, min(created_at) AS start, max(created_at) AS end,
            min(id) FILTER (WHERE created_at < %(hour)s OR created_at >= %(hour)s + interval '1 hour') AS border
       FROM events
      WHERE id > %(from_id)s AND id <= %(to_id)s
@@ -312,8 +312,8 @@ def take_over(
     connection.execute(
         """
         /* ledger.take_over */
-        INSERT INTO export_batches (batch_id, from_id, to_id, window_start, window_end, formats, layout)
-        VALUES (%s, %s, %s, %s, %s, %s, %s)
+        INSERT INTO export_batches (batch_id, from_id, to_id, window_start, window_end, events, formats, layout)
+        VALUES (%s, %s, %s, %s, %s, %s, %s, %s)
         """,
         (
             manifest["batch_id"],
@@ -321,6 +321,7 @@ def take_over(
             manifest["id_range"]["to"],
             manifest["window"]["start"],
             manifest["window"]["end"],
+            manifest["rows"],
             formats,
             orjson.dumps(layout).decode(),
         ),
@@ -398,70 +399,3 @@ def reopen(connection: Connection, batch_ids: Sequence[str], destination: str) -
             "/* ledger.reopen_batches */ UPDATE export_batches SET delivered_at = NULL WHERE batch_id = ANY(%s)",
             (list(batch_ids),),
         )
-
-
-def status(connection: Connection) -> dict[str, Any]:
-    """What the ledger knows at a glance: per destination the states, the backlog and the last error."""
-    with connection.cursor(row_factory=dict_row) as cursor:
-        destinations = cursor.execute(
-            """
-            /* ledger.status */
-            SELECT destination,
-                   count(*) FILTER (WHERE state = 'delivered') AS delivered,
-                   count(*) FILTER (WHERE state <> 'delivered') AS pending,
-                   coalesce(sum(rows) FILTER (WHERE state = 'delivered'), 0)::bigint AS rows,
-                   coalesce(sum(bytes) FILTER (WHERE state = 'delivered'), 0)::bigint AS bytes,
-                   max(delivered_at) AS last_delivered_at,
-                   (array_agg(last_error ORDER BY attempted_at DESC)
-                       FILTER (WHERE last_error IS NOT NULL AND state <> 'delivered'))[1] AS last_error
-              FROM export_deliveries
-             GROUP BY destination
-             ORDER BY destination DESC
-            """
-        ).fetchall()
-        backlog = cursor.execute(
-            """
-            /* ledger.backlog */
-            SELECT count(*) AS events FROM events WHERE id > (SELECT coalesce(max(to_id), 0) FROM export_batches)
-            """
-        ).fetchone()
-    unplanned = backlog["events"] if backlog else 0
-    return {"unplanned_events": unplanned, "destinations": destinations, "batches": recent_batches(connection, 20)}
-
-
-def oldest_undelivered(connection: Connection) -> dt.datetime:
-    """When the oldest event came that some destination lacks; now, when every one has all."""
-    row = connection.execute(
-        """
-        /* ledger.oldest_undelivered */
-        SELECT coalesce(
-            (SELECT min(window_start) FROM export_batches WHERE delivered_at IS NULL),
-            (SELECT created_at FROM events
-              WHERE id > (SELECT coalesce(max(to_id), 0) FROM export_batches) ORDER BY id LIMIT 1),
-            now())
-        """
-    ).fetchone()
-    assert row is not None, "a SELECT without FROM gives one row"
-    since: dt.datetime = row[0]
-    return since
-
-
-def recent_batches(connection: Connection, limit: int) -> list[dict[str, Any]]:
-    """The last *limit* batches, newest first, each with its deliveries."""
-    with connection.cursor(row_factory=dict_row) as cursor:
-        return cursor.execute(
-            """
-            /* ledger.recent_batches */
-            SELECT b.batch_id, b.window_start, b.window_end, b.formats, b.planned_at, b.delivered_at,
-                   jsonb_agg(jsonb_build_object(
-                       'destination', d.destination, 'state', d.state, 'attempts', d.attempts,
-                       'last_error', d.last_error, 'bucket', d.bucket, 'manifest_key', d.manifest_key,
-                       'rows', d.rows, 'bytes', d.bytes, 'delivered_at', d.delivered_at)
-                       ORDER BY d.destination DESC) AS deliveries
-              FROM export_batches b JOIN export_deliveries d USING (batch_id)
-             GROUP BY b.batch_id
-             ORDER BY b.to_id DESC, b.planned_at DESC
-             LIMIT %s
-            """,
-            (limit,),
-        ).fetchall()

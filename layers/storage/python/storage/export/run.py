@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 
-from storage import database, ledger, objects
+from storage import database, ledger, objects, runs
 from storage.errors import BatchUnreadable, DeliveryFailed
 from storage.export import contract
 from storage.export.deliver import deliver
@@ -27,39 +27,54 @@ class Outcome:
     unfinished: bool = False
 
 
-def run(settings: Settings, has_time: Callable[[], bool] = lambda: True) -> Outcome:
+def run(settings: Settings, has_time: Callable[[], bool] = lambda: True, idempotency_key: str | None = None) -> Outcome:
     """Deliver every settled event to every destination; stop between batches once *has_time* says no.
 
     Whoever is killed in the middle of it leaves a ledger from which the next run goes on. A destination that
-    refuses a batch is not asked again in this run; the others go on without it.
+    refuses a batch is not asked again in this run; the others go on without it. A run that ended under the same
+    *idempotency_key* is not made again: what became of it then is said once more.
 
     Raises:
         ExportRunning: another process is at it.
         SettingsInvalid: a bucket is missing.
         DatabaseUnavailable: PostgreSQL went away; the next run goes on.
     """
-    destinations = settings.require_destinations()
+    # Said before anything is begun.
+    settings.require_destinations()
     url = settings.require_database()
 
     def work(connection: database.Connection) -> Outcome:
         with ledger.claim(connection) as fence:
-            names = [destination.name for destination in destinations]
-            layout = Layout.of(settings)
-            kept = layout.model_dump(exclude={"formats"})
-            outcome = Outcome(
-                planned=ledger.plan(connection, names, settings.export_format, settings.export_batch_rows, kept)
-            )
-            for batch in ledger.undelivered(connection):
-                if not has_time():
-                    outcome.unfinished = True
-                    break
-                _deliver(connection, url, batch, settings, outcome, fence)
-            for destination in destinations:
-                if destination.name not in outcome.failures:
-                    _put_contract(destination, layout, outcome, fence)
+            this = runs.begin(connection, idempotency_key)
+            if this.outcome is not None:
+                return Outcome(**this.outcome)
+            outcome = _run(connection, settings, has_time, fence)
+            runs.end(connection, this.run_id, asdict(outcome))
             return outcome
 
     return database.run(url, work)
+
+
+def _run(connection: database.Connection, settings: Settings, has_time: Callable[[], bool], fence: int) -> Outcome:
+    destinations = settings.require_destinations()
+    layout = Layout.of(settings)
+    planned = ledger.plan(
+        connection,
+        [destination.name for destination in destinations],
+        settings.export_format,
+        settings.export_batch_rows,
+        layout.model_dump(exclude={"formats"}),
+    )
+    outcome = Outcome(planned)
+    for batch in ledger.undelivered(connection):
+        if not has_time():
+            outcome.unfinished = True
+            break
+        _deliver(connection, settings.require_database(), batch, settings, outcome, fence)
+    for destination in destinations:
+        if destination.name not in outcome.failures:
+            _put_contract(destination, layout, outcome, fence)
+    return outcome
 
 
 def _deliver(
