@@ -21,7 +21,7 @@ from emulator import metrics
 from emulator.logs import FunctionLog, Lines
 from emulator.model import Function
 from emulator.runtime_api import Invocation, Result, RuntimeApi
-from services.child import die_with_parent
+from services.child import die_with_parent, give_way
 
 INIT_SECONDS = 10.0
 SHUTDOWN_SECONDS = 2
@@ -226,7 +226,7 @@ class _Process:
                 stdout=writing,
                 stderr=writing,
                 start_new_session=True,
-                preexec_fn=die_with_parent(signal.SIGKILL),
+                preexec_fn=_preparation(self._function),
             )
         except OSError:
             self._close()
@@ -363,6 +363,18 @@ def _environ(function: Function, port: int, stream: str) -> Mapping[str, str]:
         "PYTHONDONTWRITEBYTECODE": "1",
         "PYTHONUNBUFFERED": "1",
     }
+
+
+def _preparation(function: Function) -> Callable[[], None]:
+    """What a process of *function* does before its program begins."""
+    end_with_the_runtime = die_with_parent(signal.SIGKILL)
+
+    def prepare() -> None:
+        end_with_the_runtime()
+        if function.gives_way:
+            give_way()
+
+    return prepare
 
 
 def _search_path(function: Function, directory: str, after: str | None) -> str:

@@ -90,6 +90,8 @@ class Function:
     asynchronous: AsyncConfig = AsyncConfig()
     # Layers whose `bin` and `lib` join the search paths, the last one first.
     layers: tuple[Path, ...] = ()
+    # Called by a schedule: what it does takes the processor after those whom somebody waits for.
+    gives_way: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +67,8 @@ def load(path: Path, parameters: Mapping[str, str]) -> Template:
     for source in reading.template.queue_sources:
         if source.queue not in reading.template.queues:
             raise TemplateInvalid(f"{path.name}: {source.name}: Queue has to be the Arn of a queue of this template")
+    for name in {schedule.function for schedule in reading.template.schedules}:
+        reading.template.functions[name] = replace(reading.template.functions[name], gives_way=True)
     return reading.template
 
 

@@ -16,6 +16,7 @@ from pathlib import Path
 import psutil
 
 PR_SET_PDEATHSIG = 1
+PATIENCE = 10
 _libc = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
 
 
@@ -42,6 +43,14 @@ def die_with_parent(death_signal: int) -> Callable[[], None]:
                 os._exit(1)
 
     return prepare
+
+
+def give_way() -> None:
+    """What a child runs before its program, so that it takes the processor after others: with a tenth of their weight."""
+    os.nice(PATIENCE)
+    # Where each session is a group of its own, the group has a weight too (sched(7), the autogroup feature).
+    with contextlib.suppress(OSError):
+        Path("/proc/self/autogroup").write_text(str(PATIENCE))
 
 
 def spawn(

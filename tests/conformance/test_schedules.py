@@ -115,3 +115,11 @@ def test_random_expressions_fire_when_their_definition_says():
             if (moment := date.replace(hour=h, minute=m)) > after
         )
         assert schedules.parse(text, "F.Tick")(after, after) == expected, text
+
+
+def test_a_function_that_a_schedule_calls_takes_the_processor_after_the_others(serve, function):
+    tick = {"Tick": {"Type": "Schedule", "Properties": {"Schedule": "rate(1 day)"}}}
+    code = "import os\ndef handler(event, context): return os.nice(0)"
+    client = serve({"F": function(), "Patient": function(tick)}, code).lambda_client()
+    nice = {name: int(client.invoke(FunctionName=name)["Payload"].read()) for name in ("F", "Patient")}
+    assert nice["Patient"] == nice["F"] + 10
