@@ -57,10 +57,14 @@ def dying_upload():
 
 
 POINTS = {
+    "in the middle of the plan": lambda: dying_after(ledger, "_plan_deliveries"),
     "after the plan": lambda: dying_after(ledger, "plan"),
+    "between the announcement and the first byte": lambda: dying_after(ledger, "announce"),
     "in the middle of an upload": dying_upload,
+    "between the last byte and its record": lambda: dying_after(objects, "put"),
     "after the first bucket": lambda: dying_after(ledger, "delivered"),
     "before the manifest": lambda: dying_after(ledger, "written"),
+    "with a place for the manifest": lambda: dying_after(ledger, "place"),
     "before the commit": lambda: dying_after(deliver, "put_manifest"),
 }
 

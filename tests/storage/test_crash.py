@@ -7,14 +7,18 @@ from pathlib import Path
 
 import pytest
 
-from storage import database, ledger, settings
+from storage import database, events, ledger, settings
 from storage.export import run, verify
 
 POINTS = [
+    "in the middle of the plan",
     "after the plan",
+    "between the announcement and the first byte",
     "in the middle of an upload",
+    "between the last byte and its record",
     "after the first bucket",
     "before the manifest",
+    "with a place for the manifest",
     "before the commit",
 ]
 EXPORTER = Path(__file__).with_name("crash_exporter.py")
@@ -31,7 +35,8 @@ def test_after_a_kill_the_next_run_delivers_every_event_once(
     killed = subprocess.run([sys.executable, EXPORTER, point], check=False)
     assert killed.returncode == -signal.SIGKILL
     with database.connect(database_url) as observer:
-        assert ledger.undelivered(observer), "the kill came after everything was done"
+        unplanned = events.count(observer) - ledger.highest_planned(observer)
+        assert unplanned or ledger.undelivered(observer), "the kill came after everything was done"
 
     outcome = run.run(settings.current())
 
