@@ -7,7 +7,8 @@ from types import SimpleNamespace
 import pytest
 
 import export_scheduled.app
-from storage import database, ledger, runs
+from storage import database, ledger, runs, settings
+from storage.export import run
 
 SCHEDULED = {"source": "aws.events", "detail-type": "Scheduled Event", "detail": {}}
 
@@ -102,6 +103,19 @@ def test_a_run_under_a_key_is_made_once_and_told_again(post, call, buckets, data
     assert len(other.json["delivered"]) == 1
 
 
+def test_what_became_of_a_run_is_told_while_another_is_under_way(post, call, buckets, database_url):
+    first = call(export_scheduled.app.handler, "POST", "/export/run", headers={"idempotency-key": "night-1"})
+    with database.connect(database_url) as other, ledger.claim(other):
+        again = call(export_scheduled.app.handler, "POST", "/export/run", headers={"idempotency-key": "night-1"})
+    assert (again.status, again.json) == (200, first.json)
+
+
+def test_a_run_that_ran_out_of_time_goes_on_under_its_key(post, buckets, database_url):
+    post({"event_type": "custom", "url": "https://a.example/"})
+    assert run.run(settings.current(), lambda: False, "night-1").unfinished
+    assert len(run.run(settings.current(), lambda: True, "night-1").delivered) == 1
+
+
 def test_a_run_that_was_killed_is_made_again_under_its_key(post, call, buckets, database_url):
     post({"event_type": "custom", "url": "https://a.example/"})
     with database.connect(database_url) as killed, ledger.claim(killed):
@@ -144,6 +158,20 @@ def test_what_a_destination_lacks_is_told_in_events_bytes_and_seconds(post, call
     assert 3600 <= backup["lag_seconds"] < 3660
     assert "NoSuchBucket" in backup["last_error"]
     assert backup["last_error_at"]
+
+
+def test_the_status_of_a_long_outage_of_a_large_bucket_is_told(call, database_url, buckets, connection):
+    call(export_scheduled.app.handler, "POST", "/export/run")
+    connection.execute("UPDATE export_deliveries SET rows = 10^10, bytes = 10^13")
+    connection.execute(
+        """
+        INSERT INTO export_batches (batch_id, from_id, to_id, window_start, window_end, events, formats)
+        VALUES ('long', 0, 10^10, now(), now(), 10^10, '{json}')
+        """
+    )
+    connection.execute("INSERT INTO export_deliveries (batch_id, destination) VALUES ('long', 'backup')")
+    [_, backup] = call(export_scheduled.app.handler, "GET", "/export/status").json["destinations"]
+    assert backup["backlog_bytes"] == 10**13
 
 
 @pytest.mark.parametrize(

@@ -115,10 +115,12 @@ def _plan_one(
     max_rows: int,
     layout: Mapping[str, Any],
 ) -> bool:
-    window = _next_window(connection, mark, max_rows)
-    if window is None:
-        return False
     with connection.transaction():
+        # Whoever erases meanwhile changes nothing of what is seen here.
+        connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+        window = _next_window(connection, mark, max_rows)
+        if window is None:
+            return False
         row = connection.execute(
             """
             /* ledger.plan */
@@ -137,8 +139,8 @@ def _plan_one(
 def _next_window(connection: Connection, mark: int, max_rows: int) -> dict[str, Any] | None:
     """The ids and the times of the next batch: from the last one on, as far as it is one hour of UTC; None if nothing is left.
 
-    Two looks at the events, each with its bounds as plain values: PostgreSQL then reads them in the way that is cheapest
-    for so many, which is most of what planning costs.
+    Its bounds reach PostgreSQL as plain values, so that it reads the events in the way that is cheapest for so many:
+    that is most of what planning costs.
     """
     last = highest_planned(connection)
     with connection.cursor(row_factory=dict_row) as cursor:
@@ -154,16 +156,26 @@ def _next_window(connection: Connection, mark: int, max_rows: int) -> dict[str, 
             return None
         # So many ids are no more events, and nothing has to be counted.
         bounds = {"from_id": last, "to_id": min(mark, first["id"] + max_rows - 1), "hour": first["hour"]}
+        # Where it ends in another hour, only this one is read, up to the border.
+        if border := cursor.execute(BORDER, bounds).fetchone():
+            bounds["to_id"] = border["id"] - 1
         window = cursor.execute(WINDOW, bounds).fetchone()
-        assert window is not None, "an aggregate gives one row"
-        if window["border"] is not None:
-            # There is another hour behind it.
+        if window and window["border"] is not None:
             bounds["to_id"] = window["border"] - 1
             window = cursor.execute(WINDOW, bounds).fetchone()
-            assert window is not None, "an aggregate gives one row"
+        assert window is not None, "an aggregate gives one row"
     return {**window, "from_id": last}
 
 
+BORDER = """
+    /* ledger.border */
+    SELECT id FROM events
+     WHERE id > %(from_id)s AND id <= %(to_id)s
+       AND (created_at < %(hour)s OR created_at >= %(hour)s + interval '1 hour')
+       AND (SELECT created_at < %(hour)s OR created_at >= %(hour)s + interval '1 hour'
+              FROM events WHERE id > %(from_id)s AND id <= %(to_id)s ORDER BY id DESC LIMIT 1)
+     ORDER BY id LIMIT 1
+"""
 WINDOW = """
     /* ledger.window */
     SELECT count(*) AS events, max(id) AS to_id, min(created_at) AS start, max(created_at) AS end,
@@ -219,7 +231,7 @@ def written(
         """
         /* ledger.written */
         UPDATE export_deliveries
-           SET state = 'written', written_at = now(), attempted_at = now(),
+           SET state = 'written', written_at = now(), attempted_at = now(), last_error = NULL,
                bucket = %(bucket)s, objects = %(objects)s, rows = %(rows)s, bytes = %(bytes)s
          WHERE batch_id = %(batch_id)s AND destination = %(destination)s
         """,

@@ -45,6 +45,14 @@ def begin(connection: Connection, idempotency_key: str | None = None) -> Run:
     return run
 
 
+def ended(connection: Connection, idempotency_key: str) -> dict[str, Any] | None:
+    """What became of the run that ended under a key; None if there is none."""
+    row = connection.execute(
+        "/* runs.ended */ SELECT outcome FROM export_runs WHERE idempotency_key = %s", (idempotency_key,)
+    ).fetchone()
+    return row[0] if row else None
+
+
 def end(connection: Connection, run_id: int, outcome: Mapping[str, Any]) -> None:
     """Record what became of a run."""
     connection.execute(

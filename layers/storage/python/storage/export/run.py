@@ -32,7 +32,7 @@ def run(settings: Settings, has_time: Callable[[], bool] = lambda: True, idempot
 
     Whoever is killed in the middle of it leaves a ledger from which the next run goes on. A destination that
     refuses a batch is not asked again in this run; the others go on without it. A run that ended under the same
-    *idempotency_key* is not made again: what became of it then is said once more.
+    *idempotency_key* is not made again: what became of it then is said once more. One that ran out of time goes on.
 
     Raises:
         ExportRunning: another process is at it.
@@ -49,10 +49,17 @@ def run(settings: Settings, has_time: Callable[[], bool] = lambda: True, idempot
             if this.outcome is not None:
                 return Outcome(**this.outcome)
             outcome = _run(connection, settings, has_time, fence)
-            runs.end(connection, this.run_id, asdict(outcome))
+            if not outcome.unfinished:
+                runs.end(connection, this.run_id, asdict(outcome))
             return outcome
 
     return database.run(url, work)
+
+
+def told(settings: Settings, idempotency_key: str) -> Outcome | None:
+    """What became of the run that ended under a key, whoever exports at the moment; None if there is none."""
+    outcome = database.run(settings.require_database(), lambda connection: runs.ended(connection, idempotency_key))
+    return Outcome(**outcome) if outcome else None
 
 
 def _run(connection: database.Connection, settings: Settings, has_time: Callable[[], bool], fence: int) -> Outcome:

@@ -52,7 +52,7 @@ def glance(connection: Connection, settings: Settings) -> dict[str, Any]:
                   FROM export_deliveries d JOIN export_batches b USING (batch_id)
                  GROUP BY destination)
             SELECT destination, planned, written, delivered, planned + written AS pending, rows, bytes, backlog_events,
-                   round(backlog_events * bytes / nullif(rows, 0))::bigint AS backlog_bytes,
+                   round(backlog_events::numeric * bytes / nullif(rows, 0))::bigint AS backlog_bytes,
                    coalesce(extract(epoch FROM now() - waiting_since), 0)::float8 AS lag_seconds,
                    last_delivered_at, last_error, last_error_at
               FROM known
@@ -69,7 +69,10 @@ def glance(connection: Connection, settings: Settings) -> dict[str, Any]:
 
 
 def _next_run(connection: Connection, expression: str) -> dt.datetime | None:
-    """When the schedule's next run begins; of a rate, what the last run lets expect, and None before the first."""
+    """When the schedule's next run begins; of a rate, what the last run lets expect, and None before the first.
+
+    A rate counts from when its schedule was made, which is not known here; a run by hand shifts what is expected.
+    """
     if expression.startswith("cron("):
         found = AwsCroniter(expression[len("cron(") : -1]).get_next(dt.datetime.now(dt.UTC))
         return found[0] if found else None
