@@ -141,13 +141,13 @@ def peaks(per: int, rounds: int, seconds: float) -> dict[Side, tuple[float, int]
     return best
 
 
-def at_half(side: Side, per: int, peak: float, connections: int, seconds: float) -> Load:
-    """What *side* does under half of its own peak load."""
-    turn_ms = 1000 * connections / (peak / 2)
+def paced(side: Side, per: int, rate: float, connections: int, seconds: float) -> Load:
+    """What *side* does under *rate* requests a second."""
+    turn_ms = 1000 * connections / rate
     pause_ms = turn_ms
     for _ in range(MOST_PROBES):
         probe = side.load(per, connections, 3, pause_ms)
-        if abs(probe.rate - peak / 2) < 0.05 * peak / 2:
+        if abs(probe.rate - rate) < 0.05 * rate:
             break
         # The pause is between an answer and the next request, so the time of an answer comes off it.
         pause_ms = max(turn_ms - (1000 * connections / probe.rate - pause_ms), 1)
@@ -211,7 +211,7 @@ def measure(per: int, rounds: int, seconds: float) -> None:
     base = best[BASELINE_SIDE][0]
     for side in SIDES:
         peak, connections = best[side]
-        half = at_half(side, per, peak, connections, seconds)
+        half = paced(side, per, peak / 2, connections, seconds)
         print(
             f"{side.name:20} {peak:8,.0f} requests/s {peak * per:8,.0f} events/s  {peak / base:.2f}  ({connections} connections)"
             f"   at {half.rate:6,.0f} requests/s: p99 {half.p99_ms:6.1f} ms",

@@ -20,11 +20,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import psycopg
-from ingest import PRODUCT_SIDE, ROOT, Load, product
+from ingest import PRODUCT_SIDE, ROOT, Load, paced, product
 
 CONNECTIONS = 32
 EVENTS_A_BEACON = 4
-WARM_UP_SECONDS = 3
 # A minute until the next run begins, and time to end it.
 MOST_SECONDS = 240
 
@@ -42,11 +41,7 @@ def run(schedule: str, rate: float, seconds: float) -> Seen:
     """Start the product with *schedule*, send, and with real-time exports wait until all of it is delivered."""
     os.environ["EXPORT_SCHEDULE"] = schedule
     with tempfile.TemporaryDirectory(dir=os.environ.get("TMPDIR")) as name, product(Path(name)):
-        turn_ms = 1000 * CONNECTIONS / (rate / EVENTS_A_BEACON)
-        probe = PRODUCT_SIDE.load(EVENTS_A_BEACON, CONNECTIONS, WARM_UP_SECONDS, turn_ms)
-        # The pause is between an answer and the next request, so the time of an answer comes off it.
-        pause_ms = 2 * turn_ms - 1000 * CONNECTIONS / probe.rate
-        load = PRODUCT_SIDE.load(EVENTS_A_BEACON, CONNECTIONS, seconds, pause_ms)
+        load = paced(PRODUCT_SIDE, EVENTS_A_BEACON, rate / EVENTS_A_BEACON, CONNECTIONS, seconds)
         url = (Path(name) / "database-url").read_text("utf-8").strip()
         with psycopg.connect(url, autocommit=True) as connection:
             lags = delivered(connection) if schedule == "real-time" else []
