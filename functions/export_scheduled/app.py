@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 
@@ -11,7 +12,7 @@ from pydantic import SecretStr
 from httpapi import Api, ApiError, Response, answer
 from storage import database, settings
 from storage.errors import ExportRunning
-from storage.export import check, restore, status, verify
+from storage.export import check, handoff, preview, restore, status, verify
 from storage.export import run as export
 
 api = Api("export-scheduled")
@@ -23,17 +24,27 @@ IDEMPOTENCY_KEY = re.compile(r"[!-~]{1,255}")
 PAGE = 100
 
 
+# What `evothesis verify` and the like ask, by the source of their event: the bucket's rights are the exporter's.
+QUESTIONS: dict[str, Callable[[settings.Settings, dict[str, Any], Callable[[], bool]], dict[str, Any]]] = {
+    "evothesis.verify": lambda current, detail, _: verify.run(current, str(detail["destination"])).as_dict(),
+    "evothesis.check": lambda current, detail, _: check.run(current, str(detail["destination"])),
+    "evothesis.restore": lambda current, detail, has_time: restore.run(
+        current, str(detail["destination"]), has_time=has_time
+    ).as_dict(),
+    "evothesis.preview": lambda current, detail, _: preview.run(
+        current, detail.get("settings"), int(detail.get("sample", 0))
+    ),
+    "evothesis.handoff": lambda current, detail, has_time: handoff.run(
+        current, detail["wanted"], detail.get("so_far"), has_time
+    ),
+}
+
+
 @api.schedule
 def export_scheduled(event: dict[str, Any], context: Any) -> dict[str, Any]:
-    """Deliver everything that is due, unless somebody is at it already; or, when asked to, verify, try out or read back a bucket."""
-    destination = str(event.get("detail", {}).get("destination"))
-    match event.get("source"):
-        case "evothesis.verify":
-            return verify.run(settings.current(), destination).as_dict()
-        case "evothesis.check":
-            return check.run(settings.current(), destination)
-        case "evothesis.restore":
-            return restore.run(settings.current(), destination, has_time=_clock(context)).as_dict()
+    """Deliver everything that is due, unless somebody is at it already; or, when asked to, do what `evothesis verify` and the like ask."""
+    if ask := QUESTIONS.get(event.get("source", "")):
+        return ask(settings.current(), event.get("detail", {}), _clock(context))
     try:
         outcome = export.run(settings.current(), has_time=_clock(context))
     except ExportRunning:
@@ -100,6 +111,8 @@ def config() -> Response:
             "schedule": current.export_schedule,
             "schedule_expression": current.schedule_expression,
             "batch_rows": current.export_batch_rows,
+            "filters": current.export_filters.model_dump(exclude_defaults=True),
+            "transforms": current.export_transforms.model_dump(exclude_defaults=True),
             "destinations": [_masked(item.model_dump()) for item in current.destinations()],
         }
     )
@@ -112,7 +125,7 @@ def _measure(outcome: export.Outcome) -> None:
     api.measure(ExportWaitingSinceSeconds=waiting_since.timestamp())
 
 
-def _clock(context: Any) -> Any:
+def _clock(context: Any) -> Callable[[], bool]:
     remaining = getattr(context, "get_remaining_time_in_millis", None)
     return (lambda: remaining() > LEAST_MILLISECONDS) if remaining else (lambda: True)
 

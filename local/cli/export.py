@@ -1,24 +1,64 @@
-"""`evothesis export`: deliver what is due, now."""
+"""`evothesis export`: deliver what is due, now; or show what that would be, or hand a part of it off."""
 
 from __future__ import annotations
 
 import json
 import sys
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from pathlib import Path
 from typing import Any
 
 import click
 
+from cli.handoff import Moment, hand_off
+from cli.preview import preview
 from cli.running import Invocation, Running
+from storage.settings import FORMATS
 
 SCHEDULED = b'{"source": "evothesis.export", "detail-type": "Scheduled Event", "detail": {}}'
 LOOK_SECONDS = 0.5
 
 
 @click.command()
-@click.option("--json", "as_json", is_flag=True, help="Print what the run did as JSON.")
-def export(as_json: bool) -> None:
-    """Deliver every event that is due to both buckets, and wait for it."""
+@click.option("--json", "as_json", is_flag=True, help="Print what was done as JSON.")
+@click.option("--dry-run", is_flag=True, help="Deliver nothing; show what the last events would become.")
+@click.option(
+    "--config", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="Beside it, by this YAML file."
+)
+@click.option("--sample", type=click.IntRange(0, 1000), default=0, help="With so many of them.", show_default=True)
+@click.option("--from", "from_time", type=Moment(), help="Hand off what arrived from this day or moment on (UTC).")
+@click.option("--to", "to_time", type=Moment(), help="And before this one.")
+@click.option("--site", help="Of this site alone.")
+@click.option("--format", "formats", multiple=True, type=click.Choice(FORMATS), help="In this format, or several.")
+@click.option("--bucket", type=click.Choice(["client", "backup"]), default="client", show_default=True)
+def export(as_json: bool, dry_run: bool, config: Path | None, sample: int, **wanted: Any) -> None:
+    """Deliver every event that is due to both buckets, and wait for it.
+
+    With --dry-run nothing is delivered. With --from and --to a range of time is written as files of its own, below
+    handoffs/ in the client's or the backup bucket, and the regular stream stays as it is.
+    """
+    if wanted["from_time"] or wanted["to_time"] or wanted["site"] or wanted["formats"]:
+        if not (wanted["from_time"] and wanted["to_time"]) or dry_run:
+            raise click.UsageError("a hand-off takes --from and --to, and no --dry-run")
+        sys.exit(0 if hand_off(_asked(wanted), as_json) else 1)
+    if dry_run:
+        sys.exit(0 if preview(config, sample, as_json) else 1)
+    if config or sample:
+        raise click.UsageError("--config and --sample belong to --dry-run")
+    _deliver(as_json)
+
+
+def _asked(wanted: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "destination": wanted["bucket"],
+        "from_time": wanted["from_time"],
+        "to_time": wanted["to_time"],
+        "site_id": wanted["site"],
+        "formats": list(wanted["formats"]),
+    }
+
+
+def _deliver(as_json: bool) -> None:
     running = Running.find()
     with ThreadPoolExecutor(max_workers=1) as pool:
         under_way = pool.submit(running.invoke, "ExportScheduled", SCHEDULED)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pydantic import SecretStr
 
+from storage.rules import Filters, Transforms
 from storage.settings import DestinationName, Settings
 
 _FIELDS = {
@@ -40,6 +41,9 @@ def of(settings: Settings) -> dict[str, str]:
         "ExportCompression": settings.export_compression or "",
         "ExportObjectMib": str(settings.export_object_mib),
         "ExportPartitionBy": settings.export_partition_by or "",
+        "ExportFilters": _rules(settings.export_filters),
+        "ExportTransforms": _rules(settings.export_transforms),
+        "ExportHashKey": _plain(settings.export_hash_key),
         **_limits(settings),
         **buckets,
     }
@@ -48,6 +52,11 @@ def of(settings: Settings) -> dict[str, str]:
 def _limits(settings: Settings) -> dict[str, str]:
     names = [name for name in Settings.model_fields if name.startswith("collect_")]
     return {"".join(part.capitalize() for part in name.split("_")): str(getattr(settings, name)) for name in names}
+
+
+def _rules(rules: Filters | Transforms) -> str:
+    text = rules.model_dump_json(exclude_defaults=True)
+    return "" if text == "{}" else text
 
 
 def _plain(value: str | SecretStr | None) -> str:

@@ -11,18 +11,25 @@ import click
 from cli.running import Running
 
 
+def ask(source: str, detail: dict[str, Any]) -> dict[str, Any] | None:
+    """The exporter's answer to an event of *source*, or None where it failed; the reason is printed then."""
+    event = {"source": source, "detail-type": "Question", "detail": detail}
+    done = Running.find().invoke("ExportScheduled", json.dumps(event).encode())
+    answer: dict[str, Any] = json.loads(done.payload)
+    if done.failed:
+        click.echo(f"failed: {answer.get('errorMessage', 'see `evothesis logs ExportScheduled`')}", err=True)
+        return None
+    return answer
+
+
 def report_on(side: str, source: str, as_json: bool, show: Callable[[dict[str, Any]], None]) -> dict[str, Any] | None:
     """Ask the exporter by an event of *source* about the bucket of *side*, and print its report: as JSON, or by *show*.
 
     Gives the report, or None where the exporter failed; the reason is printed then.
     """
-    event = {"source": source, "detail-type": "Question", "detail": {"destination": side}}
-    done = Running.find().invoke("ExportScheduled", json.dumps(event).encode())
-    report: dict[str, Any] = json.loads(done.payload)
-    if as_json:
+    report = ask(source, {"destination": side})
+    if report is not None and as_json:
         click.echo(json.dumps(report, indent=2))
-    elif done.failed:
-        click.echo(f"failed: {report.get('errorMessage', 'see `evothesis logs ExportScheduled`')}", err=True)
-    else:
+    elif report is not None:
         show(report)
-    return None if done.failed else report
+    return report

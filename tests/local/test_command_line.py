@@ -1,5 +1,6 @@
 """`evothesis` beside `run`: what the other commands print, and the exit status that scripts go by."""
 
+import datetime as dt
 import json
 import os
 import re
@@ -92,6 +93,32 @@ def test_a_day_with_it(run, evothesis):
         r'^lambda_queued_requests\{function="Collect"\} 0',
     ):
         assert re.search(line, metrics, re.MULTILINE), line
+
+
+def test_what_a_change_would_do_and_a_part_of_what_there_is(run, evothesis, tmp_path):
+    running = run()
+    for _ in range(3):
+        assert httpx.post(f"{running.url}/collect", json=BEACON).status_code == 202
+
+    changed = tmp_path / "changed.yaml"
+    changed.write_text("s3_export: {filters: {event_types: [click]}, transforms: {drop: [raw_event_data]}}")
+    preview = evothesis("export", "--dry-run", "--config", str(changed), "--sample", "2")
+    assert preview.status == 0
+    assert f"by {changed}: 0 events in 12 columns" in preview.out
+    assert "  - raw_event_data string" in preview.out
+    now = json.loads(evothesis("export", "--dry-run", "--sample", "2", "--json").out)["now"]
+    assert (now["looked_at"], len(now["sample"])) == (3, 2)
+
+    moment = dt.datetime.now(dt.UTC).replace(microsecond=0)
+    handed = evothesis(
+        "export", "--from", "2026-11-01", "--to", moment.isoformat(), "--site", "shop.example.com", "--format", "csv"
+    )
+    assert (handed.status, handed.out.split(" in the ")[0].split(",")[0]) == (0, "3 events in 1 objects")
+    assert re.search(r"client bucket below analytics/handoffs/\S+-shop\.example\.com/$", handed.out)
+    assert evothesis("export", "--from", "2026-11-01").status == 2
+    assert evothesis("export", "--sample", "2").status == 2
+    never = evothesis("export", "--from", "2026-11-02", "--to", "2026-11-01")
+    assert (never.status, never.err) == (1, "failed: the range has to begin before it ends, and to end in the past\n")
 
 
 @pytest.mark.parametrize("command", ["status", "export", ("invoke", "collect")])

@@ -44,12 +44,18 @@ def claim(connection: Connection) -> Iterator[int]:
     if row is None or not row[0]:
         raise ExportRunning("another export is running; GET /export/status shows how far it is")
     try:
-        turn = connection.execute("/* ledger.fence */ SELECT nextval('export_fences')").fetchone()
-        assert turn is not None, "a SELECT without FROM gives one row"
-        yield turn[0]
+        yield next_fence(connection)
     finally:
         if not connection.closed:
             connection.execute("/* ledger.release */ SELECT pg_advisory_unlock(1163284308, 3)")
+
+
+def next_fence(connection: Connection) -> int:
+    """The number of a turn, higher than all before."""
+    row = connection.execute("/* ledger.fence */ SELECT nextval('export_fences')").fetchone()
+    assert row is not None, "a SELECT without FROM gives one row"
+    fence: int = row[0]
+    return fence
 
 
 def plan(

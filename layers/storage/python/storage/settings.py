@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from functools import lru_cache
@@ -13,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, f
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from storage.errors import SettingsInvalid
+from storage.rules import Filters, Transforms
 
 Format = Literal["json", "csv", "parquet"]
 Compression = Literal["gzip", "zstd", "none"]
@@ -31,6 +33,7 @@ ENDPOINT = re.compile(
     r"https?://(?:[A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])"
     r"(?::(?:6553[0-5]|655[0-2]\d|65[0-4]\d\d|6[0-4]\d{3}|[1-5]\d{4}|\d{1,4}))?/?"
 )
+LEAST_KEY = 16
 DATABASE = re.compile(r"postgres(?:ql)?://")
 # https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html
 ROLE = re.compile(r"arn:aws[a-z-]*:iam::\d{12}:role/[\w+=,.@/-]{1,576}", re.ASCII)
@@ -62,6 +65,14 @@ class Destination(BaseModel):
     encryption: Encryption | None
     kms_key: str | None
     storage_class: StorageClass | None
+    hash_key: SecretStr | None = None
+
+    def hashing_key(self) -> bytes:
+        """The key of what is hashed here; empty where nothing is."""
+        return self.hash_key.get_secret_value().encode() if self.hash_key else b""
+
+
+_SIDE_FIELDS = tuple(name for name in Destination.model_fields if name not in ("name", "hash_key"))
 
 
 class Settings(BaseSettings):
@@ -103,6 +114,9 @@ class Settings(BaseSettings):
     export_compression: Compression | None = Field(default=None, description="gzip; of Parquet zstd")
     export_object_mib: Annotated[int, Field(ge=1, le=4096)] = 128
     export_partition_by: Literal["site_id"] | None = None
+    export_filters: Annotated[Filters, NoDecode] = Filters()
+    export_transforms: Annotated[Transforms, NoDecode] = Transforms()
+    export_hash_key: SecretStr | None = Field(default=None, description="the key of `hash`, at least 16 characters")
     export_batch_rows: Annotated[int, Field(ge=1, le=10_000_000)] = 1_000_000
 
     collect_max_body_bytes: Annotated[int, Field(ge=1024, le=2_097_152)] = 1_048_576
@@ -122,6 +136,21 @@ class Settings(BaseSettings):
         if not isinstance(value, list | tuple) or not all(isinstance(item, str) for item in value):
             raise ValueError(f"give one or more of {', '.join(FORMATS)}")
         return tuple(dict.fromkeys(value))
+
+    @field_validator("export_filters", "export_transforms", mode="before")
+    @classmethod
+    def _rules(cls, value: object) -> object:
+        try:
+            return json.loads(value) if isinstance(value, str) else value
+        except ValueError as error:
+            raise ValueError(f"is not JSON: {error}") from None
+
+    @field_validator("export_hash_key")
+    @classmethod
+    def _hash_key(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and len(value.get_secret_value()) < LEAST_KEY:
+            raise ValueError(f"is too short to keep a secret; give at least {LEAST_KEY} characters")
+        return value
 
     @field_validator("client_s3_bucket", "backup_s3_bucket")
     @classmethod
@@ -186,6 +215,10 @@ class Settings(BaseSettings):
         same = self.client_s3_bucket == self.backup_s3_bucket and self.client_s3_prefix == self.backup_s3_prefix
         if self.client_s3_bucket and same:
             raise ValueError("BACKUP_S3_BUCKET is the client's bucket; name another, or another BACKUP_S3_PREFIX")
+        if self.export_transforms.hash and not self.export_hash_key:
+            raise ValueError(
+                "EXPORT_TRANSFORMS hashes, so EXPORT_HASH_KEY has to be set; `openssl rand -hex 32` makes one"
+            )
         for side in ("client", "backup"):
             if bool(getattr(self, f"{side}_s3_access_key")) != bool(getattr(self, f"{side}_s3_secret_key")):
                 raise ValueError(f"{side.upper()}_S3_ACCESS_KEY and _SECRET_KEY go together; set both or neither")
@@ -206,8 +239,9 @@ class Settings(BaseSettings):
         return tuple(self._destination(side) for side in sides if getattr(self, f"{side}_s3_bucket"))
 
     def _destination(self, side: DestinationName) -> Destination:
-        own = {name: getattr(self, f"{side}_s3_{name}") for name in Destination.model_fields if name != "name"}
+        own = {name: getattr(self, f"{side}_s3_{name}") for name in _SIDE_FIELDS}
         own["endpoint_url"] = own["endpoint_url"] or self.aws_endpoint_url_s3
+        own["hash_key"] = self.export_hash_key if side == "client" else None
         return Destination(name=side, **own)
 
     def require_database(self) -> str:
@@ -250,9 +284,9 @@ def load() -> Settings:
     """
     file = os.environ.get("EVOTHESIS_CONFIG")
     try:
-        return Settings(**(_from_yaml(Path(file)) if file else {}))
+        return Settings(**(from_yaml(Path(file)) if file else {}))
     except ValidationError as error:
-        raise SettingsInvalid(_one_line(error)) from None
+        raise SettingsInvalid(one_line(error)) from None
 
 
 @lru_cache(maxsize=1)
@@ -261,8 +295,12 @@ def current() -> Settings:
     return load()
 
 
-def _from_yaml(path: Path) -> dict[str, Any]:
-    """The customer's YAML shape, as the names of `Settings`."""
+def from_yaml(path: Path) -> dict[str, Any]:
+    """The customer's YAML shape, as the names of `Settings`.
+
+    Raises:
+        SettingsInvalid: the file cannot be read, or names what is no setting.
+    """
     try:
         document = yaml.safe_load(path.read_text("utf-8")) or {}
     except OSError as error:
@@ -286,7 +324,9 @@ def _from_yaml_export(name: str, value: Any, path: Path) -> dict[str, Any]:
     match name:
         case "client_bucket" | "backup_bucket":
             return {f"{name.removesuffix('_bucket')}_s3_bucket": value}
-        case "format" | "schedule" | "batch_rows" | "compression" | "object_mib" | "partition_by":
+        case "format" | "schedule" | "batch_rows" | "compression" | "object_mib" | "partition_by" | "hash_key":
+            return {f"export_{name}": value}
+        case "filters" | "transforms" if isinstance(value, dict):
             return {f"export_{name}": value}
         case "endpoint" | "prefix":
             key = "endpoint_url" if name == "endpoint" else name
@@ -298,15 +338,22 @@ def _from_yaml_export(name: str, value: Any, path: Path) -> dict[str, Any]:
             return {f"{side}_s3_{key}": item for key, item in value.items()}
         case "client" | "backup" if isinstance(value, dict):
             named = {"endpoint_url" if key == "endpoint" else key: item for key, item in value.items()}
-            if unknown := [key for key in named if key == "name" or key not in Destination.model_fields]:
+            if unknown := [key for key in named if key not in _SIDE_FIELDS]:
                 raise SettingsInvalid(f"EVOTHESIS_CONFIG: s3_export.{name}.{unknown[0]} in {path} is not a setting")
             return {f"{name}_s3_{key}": item for key, item in named.items()}
     raise SettingsInvalid(f"EVOTHESIS_CONFIG: s3_export.{name} in {path} is not a setting, or has the wrong shape")
 
 
-def _one_line(error: ValidationError) -> str:
+def one_line(error: ValidationError) -> str:
+    """The first thing that is wrong with settings, by its name."""
     first = error.errors(include_input=False, include_url=False)[0]
-    name = str(first["loc"][0]).upper() if first["loc"] else ""
+    name = (
+        ".".join([str(first["loc"][0]).upper(), *(part for part in first["loc"][1:] if isinstance(part, str))])
+        if first["loc"]
+        else ""
+    )
+    if first["type"] == "extra_forbidden" and len(first["loc"]) > 1:
+        return f"{name} is not a setting; docs/export.md lists what filters and transforms there are"
     if first["type"] == "extra_forbidden":
         return f"{name.lower()} is not a setting; `docs/settings.md` lists them"
     if first["type"] == "literal_error":

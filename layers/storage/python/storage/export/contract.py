@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import hashlib
 import io
 
@@ -9,9 +10,10 @@ import orjson
 import pyarrow as pa
 
 from storage import objects
-from storage.export.layout import Layout
-from storage.export.manifest import SCHEMA_VERSION
+from storage.export.jsonl import JsonLinesWriter
+from storage.export.layout import SCHEMA_VERSION, Layout
 from storage.export.read import ROWS
+from storage.export.transform import Transform
 from storage.objects import Body
 from storage.settings import Destination, Format
 
@@ -31,7 +33,13 @@ MEANINGS = {
     "created_at": "when it was stored",
 }
 SAMPLE_TYPES = ("page_view", "click", "scroll_depth", "form_submit", "page_leave")
-HIVE_TYPES = {pa.int64(): "bigint", pa.string(): "string", pa.timestamp("us", tz="UTC"): "timestamp"}
+HIVE_TYPES = {
+    pa.int64(): "bigint",
+    pa.float64(): "double",
+    pa.bool_(): "boolean",
+    pa.string(): "string",
+    pa.timestamp("us", tz="UTC"): "timestamp",
+}
 SERDES: dict[Format, str] = {
     "parquet": "STORED AS PARQUET",
     "json": "ROW FORMAT SERDE 'org.openx.data.jsonserde.JsonSerDe'",
@@ -39,7 +47,7 @@ SERDES: dict[Format, str] = {
 }
 
 # Where this process has put it.
-_there: set[tuple[Destination, Layout]] = set()
+_there: set[tuple[Destination, str]] = set()
 
 
 def put(destination: Destination, layout: Layout, fence: int) -> None:
@@ -48,34 +56,49 @@ def put(destination: Destination, layout: Layout, fence: int) -> None:
     Raises:
         DeliveryFailed: the bucket refused or cannot be reached.
     """
-    if (destination, layout) in _there:
+    if (destination, layout.model_dump_json()) in _there:
         return
     for name, text in documents(destination, layout).items():
-        key = f"{destination.prefix}/schema/v{SCHEMA_VERSION}/{name}"
+        key = f"{destination.prefix}/schema/{layout.schema_name()}/{name}"
         data = text.encode()
         kind = "application/json" if name.endswith("json") else "text/plain; charset=utf-8"
         objects.put(destination, key, Body(io.BytesIO(data), len(data), hashlib.sha256(data).digest(), kind), fence)
-    _there.add((destination, layout))
+    _there.add((destination, layout.model_dump_json()))
 
 
 def documents(destination: Destination, layout: Layout) -> dict[str, str]:
     """The contract's documents by their names, for what lies in *destination* by *layout*."""
     first = layout.formats[0]
+    transform = Transform(layout.filters, layout.transforms, destination.hashing_key())
     return {
-        "columns.json": _columns(layout),
+        "columns.json": _columns(layout, transform),
         "duckdb.sql": _duckdb(destination, first),
-        "athena.sql": _athena(destination, layout, first),
-        "sample.jsonl": _sample(),
+        "athena.sql": _athena(destination, layout, first, transform.schema),
+        "sample.jsonl": _sample(transform),
     }
 
 
-def _columns(layout: Layout) -> str:
+def _columns(layout: Layout, transform: Transform) -> str:
     columns = [
-        {"name": field.name, "type": str(field.type), "nullable": field.nullable, "meaning": MEANINGS[field.name]}
-        for field in ROWS
+        {
+            "name": field.name,
+            "type": str(field.type),
+            "nullable": field.nullable,
+            "meaning": _meaning(layout, transform.origins[field.name]),
+        }
+        for field in transform.schema
     ]
     document = {"schema_version": SCHEMA_VERSION, "formats": layout.formats, "columns": columns}
     return orjson.dumps(document, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE).decode()
+
+
+def _meaning(layout: Layout, name: str) -> str:
+    rules = layout.transforms
+    if name in rules.flatten:
+        return f"`{rules.flatten[name].path}` of the event"
+    hashed = ["as the first 128 bits of its keyed hash (HMAC-SHA-256)"] if name in rules.hash else []
+    cut = [f"cut after {rules.truncate[name]} characters"] if name in rules.truncate else []
+    return ", ".join([MEANINGS[name], *hashed, *cut])
 
 
 def _duckdb(destination: Destination, name: Format) -> str:
@@ -91,9 +114,11 @@ def _ending(name: Format) -> str:
     return "parquet" if name == "parquet" else f"{'jsonl' if name == 'json' else name}*"
 
 
-def _athena(destination: Destination, layout: Layout, name: Format) -> str:
+def _athena(destination: Destination, layout: Layout, name: Format, schema: pa.Schema) -> str:
     # An OpenCSVSerde has strings only.
-    columns = ",\n".join(f"  `{field.name}` {'string' if name == 'csv' else HIVE_TYPES[field.type]}" for field in ROWS)
+    columns = ",\n".join(
+        f"  `{field.name}` {'string' if name == 'csv' else HIVE_TYPES[field.type]}" for field in schema
+    )
     root = f"s3://{destination.bucket}/{destination.prefix}/events/"
     folders = [*(["site"] if layout.partition_by else []), "date", "hour"]
     # A folder cannot be called as a column is.
@@ -119,11 +144,12 @@ def _athena(destination: Destination, layout: Layout, name: Format) -> str:
     )
 
 
-def _sample() -> str:
+def _sample(transform: Transform) -> str:
     """Made up, so that whoever writes a reader has rows before the first visitor comes."""
-    lines = []
+    rows = []
     for number, event_type in enumerate(SAMPLE_TYPES, 1):
-        moment = f"2026-01-01T12:00:{number:02}.000000Z"
+        moment = dt.datetime(2026, 1, 1, 12, 0, number, tzinfo=dt.UTC)
+        raw = {"event_type": event_type, "url": "https://shop.example/products/1", "data": {}}
         row = {
             "id": number,
             "event_id": f"019b7999-0000-7000-8000-{number:012}",
@@ -136,8 +162,12 @@ def _sample() -> str:
             "path": "/products/1",
             "user_agent": "Mozilla/5.0",
             "ip_address": "203.0.113.0",
-            "raw_event_data": {"event_type": event_type, "url": "https://shop.example/products/1", "data": {}},
+            "raw_event_data": orjson.dumps(raw).decode(),
             "created_at": moment,
         }
-        lines.append(orjson.dumps(row).decode())
-    return "\n".join(lines) + "\n"
+        rows.append(row)
+    file = io.BytesIO()
+    writer = JsonLinesWriter(file, "none", transform.schema)
+    writer.write(transform.apply(pa.RecordBatch.from_pylist(rows, ROWS)))
+    writer.close()
+    return file.getvalue().decode()

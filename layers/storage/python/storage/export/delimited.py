@@ -17,26 +17,31 @@ from storage.settings import Compression
 # full-width forms that some of them fold.
 FORMULA = re.compile(r"""[\s"']*[=+\-@\t\r\n\0\uff1d\uff0b\uff0d\uff20]""")
 
-TIMES = tuple(field.name for field in ROWS if pa.types.is_timestamp(field.type))
 STRINGS = tuple(field.name for field in ROWS if pa.types.is_string(field.type))
 
 
 class CsvWriter:
     """Writes record batches to an open binary file; `close` makes it whole and leaves it open."""
 
-    def __init__(self, file: IO[bytes], compression: Compression) -> None:
+    def __init__(self, file: IO[bytes], compression: Compression, schema: pa.Schema) -> None:
+        self._names = schema.names
+        self._times = [field.name for field in schema if pa.types.is_timestamp(field.type)]
+        self._truths = [field.name for field in schema if pa.types.is_boolean(field.type)]
+        self._strings = [field.name for field in schema if pa.types.is_string(field.type)]
         self.extension = "csv" + ENDINGS[compression]
         self._sink = compressed(file, compression)
-        self._sink.write(",".join(ROWS.names).encode() + b"\r\n")
+        self._sink.write(",".join(self._names).encode() + b"\r\n")
 
     def write(self, batch: pa.RecordBatch) -> None:
         """Take the rows of *batch*."""
         text = io.StringIO(newline="")
-        rows = csv.DictWriter(text, ROWS.names)
-        for row in batch.to_pylist():
-            for name in TIMES:
+        rows = csv.DictWriter(text, self._names)
+        for row in batch.rename_columns(self._names).to_pylist():
+            for name in self._times:
                 row[name] = row[name].isoformat(timespec="microseconds").replace("+00:00", "Z")
-            for name in STRINGS:
+            for name in self._truths:
+                row[name] = row[name] if row[name] is None else str(row[name]).lower()
+            for name in self._strings:
                 if row[name] and FORMULA.match(row[name]):
                     row[name] = "'" + row[name]
             rows.writerow(row)

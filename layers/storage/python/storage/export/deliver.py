@@ -1,4 +1,4 @@
-"""One batch into its destinations: encoded once, while each destination takes the objects on a thread of its own."""
+"""One batch into its destinations: encoded once for all that get the same, while each destination takes the objects on a thread of its own."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from storage.export import manifest
 from storage.export.encode import Contents, Part, encode
 from storage.export.layout import Layout
 from storage.export.read import record_batches
+from storage.export.transform import Filter, Transform
 from storage.ledger import Batch
 from storage.objects import Body
 from storage.settings import Destination
@@ -35,16 +36,45 @@ def deliver(
     first byte is sent, so whatever dies on the way, doing it again ends in the same objects and no others.
 
     Raises:
-        BatchUnreadable: the batch fits no file; no destination has it, and the ledger says so of each.
+        BatchUnreadable: the batch fits no file of some destination, and the ledger says so of each that lacks it.
     """
     layout = Layout(formats=tuple(batch.formats), **batch.layout)
-    contents = Contents()
+    alike: list[tuple[Layout, list[Destination]]] = []
+    for destination in destinations:
+        own = layout.of_destination(destination.name)
+        if alike and alike[0][0] == own:
+            alike[0][1].append(destination)
+        else:
+            alike.append((own, [destination]))
+    failures: dict[str, str] = {}
+    unreadable: BatchUnreadable | None = None
+    # Those that get the same are encoded for at once.
+    for own, together in alike:
+        try:
+            failures |= _deliver(connection, url, batch, own, together, fence)
+        except BatchUnreadable as error:
+            unreadable = unreadable or error
+    if unreadable:
+        raise unreadable
+    return failures
+
+
+def _deliver(
+    connection: Connection,
+    url: str,
+    batch: Batch,
+    layout: Layout,
+    destinations: Sequence[Destination],
+    fence: int,
+) -> dict[str, str]:
+    contents, kept = Contents(), Filter(layout.filters)
+    transform = Transform(layout.filters, layout.transforms, destinations[0].hashing_key())
     with ExitStack() as stack:
         lanes = [stack.enter_context(_Lane(connection, batch, destination, fence)) for destination in destinations]
         under_way: deque[tuple[Part, list[Future[None]]]] = deque()
         try:
             events = record_batches(url, batch.from_id, batch.to_id, by_site=bool(layout.partition_by))
-            for part in encode(contents.counting(events), layout):
+            for part in encode(contents.counting(kept.kept(events)), layout, transform):
                 under_way.append((part, [lane.send(part) for lane in lanes if not lane.failure]))
                 while len(under_way) > MOST_UNDER_WAY:
                     _wait(under_way)
@@ -56,7 +86,7 @@ def deliver(
             while under_way:
                 _wait(under_way)
         for lane in lanes:
-            lane.finish(contents)
+            lane.finish(layout, contents, kept.left_out)
     return {lane.destination.name: lane.failure for lane in lanes if lane.failure}
 
 
@@ -100,7 +130,7 @@ class _Lane:
         except DeliveryFailed as error:
             self.failure = str(error)
 
-    def finish(self, contents: Contents) -> None:
+    def finish(self, layout: Layout, contents: Contents, left_out: int) -> None:
         """Write the manifest and commit, or record what went wrong."""
         batch_id, name = self._batch.batch_id, self.destination.name
         if not self.failure:
@@ -108,7 +138,7 @@ class _Lane:
             try:
                 self._remove_leftovers()
                 place = ledger.place(self._connection, batch_id, name, self.destination.bucket)
-                text = manifest.render(self._batch, self._described, contents, place)
+                text = manifest.render(self._batch, layout, self._described, contents, left_out, place)
                 key, sha256 = put_manifest(self._batch, self.destination, text, self._fence)
             except DeliveryFailed as error:
                 self.failure = str(error)

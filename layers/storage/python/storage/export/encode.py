@@ -21,6 +21,7 @@ from storage.export.delimited import CsvWriter
 from storage.export.jsonl import JsonLinesWriter
 from storage.export.layout import Layout
 from storage.export.parquet import ParquetWriter
+from storage.export.transform import Transform
 from storage.settings import Compression, Format
 
 # Of Arrow's allocators this one holds on to the least when one thread reads and another writes; some builds go without.
@@ -36,9 +37,9 @@ class Writer(Protocol):
 
     extension: str
 
-    def __init__(self, file: IO[bytes], compression: Compression) -> None: ...
+    def __init__(self, file: IO[bytes], compression: Compression, schema: pa.Schema) -> None: ...
     def write(self, batch: pa.RecordBatch) -> None:
-        """Take the rows of *batch*."""
+        """Take the rows of *batch*, whose columns are those of the schema, in that order."""
 
     def close(self) -> None:
         """Make the file whole, and leave it open."""
@@ -104,15 +105,15 @@ class Part:
         self.file.close()
 
 
-def encode(batches: Iterable[pa.RecordBatch], layout: Layout) -> Iterator[Part]:
-    """The objects of a batch, each as soon as it is whole; whoever takes one closes it.
+def encode(batches: Iterable[pa.RecordBatch], layout: Layout, transform: Transform) -> Iterator[Part]:
+    """The objects of a batch, each as soon as it is whole, with what *transform* makes of the rows; whoever takes one closes it.
 
     *batches* are in the order of sites where partitions are asked for. In every format each row is in exactly one object.
 
     Raises:
         BatchUnreadable: the disk is full, or a value fits no format.
     """
-    encoder = _Encoder(layout)
+    encoder = _Encoder(layout, transform)
     try:
         for batch in batches:
             for site_id, rows in _by_site(batch) if layout.partition_by else [(None, batch)]:
@@ -136,8 +137,9 @@ def _by_site(batch: pa.RecordBatch) -> Iterator[tuple[str | None, pa.RecordBatch
 class _Encoder:
     """Objects in the making: one of each format at a time."""
 
-    def __init__(self, layout: Layout) -> None:
+    def __init__(self, layout: Layout, transform: Transform) -> None:
         self._layout = layout
+        self._transform = transform
         self._made: dict[Format, _Making] = {}
         self._numbers: Counter[Format] = Counter()
         self._site_id: str | None = None
@@ -148,9 +150,10 @@ class _Encoder:
             yield from self.finish()
             self._numbers.clear()
             self._site_id = site_id
+        written = self._transform.apply(rows)
         for name in self._layout.formats:
             making = self._made.get(name) or self._begin(name)
-            making.writer.write(rows)
+            making.writer.write(written)
             making.contents.add(rows)
             if making.file.size >= self._layout.object_bytes:
                 yield self._seal(name)
@@ -167,7 +170,8 @@ class _Encoder:
 
     def _begin(self, name: Format) -> _Making:
         file = _HashingFile(tempfile.TemporaryFile())  # noqa: SIM115 - whoever takes the part closes it
-        making = _Making(file, WRITERS[name](cast("IO[bytes]", file), self._layout.compression_of(name)))
+        compression = self._layout.compression_of(name)
+        making = _Making(file, WRITERS[name](cast("IO[bytes]", file), compression, self._transform.schema))
         self._made[name] = making
         self._numbers[name] += 1
         return making

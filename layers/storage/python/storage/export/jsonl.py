@@ -14,15 +14,19 @@ from storage.settings import Compression
 class JsonLinesWriter:
     """Writes record batches to an open binary file; `close` makes it whole and leaves it open."""
 
-    def __init__(self, file: IO[bytes], compression: Compression) -> None:
+    def __init__(self, file: IO[bytes], compression: Compression, schema: pa.Schema) -> None:
+        self._names = schema.names
         self.extension = "jsonl" + ENDINGS[compression]
         self._sink = compressed(file, compression)
 
     def write(self, batch: pa.RecordBatch) -> None:
         """Take the rows of *batch*."""
         lines = []
-        for row in batch.to_pylist():
-            row["raw_event_data"] = orjson.Fragment(row["raw_event_data"])
+        nested = batch.schema.get_field_index("raw_event_data")
+        name = self._names[nested] if nested >= 0 else None
+        for row in batch.rename_columns(self._names).to_pylist():
+            if name:
+                row[name] = orjson.Fragment(row[name])
             lines.append(orjson.dumps(row, option=orjson.OPT_UTC_Z | orjson.OPT_APPEND_NEWLINE))
         self._sink.write(b"".join(lines))
 

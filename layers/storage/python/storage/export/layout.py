@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import Annotated, Literal
 
+import orjson
 from pydantic import BaseModel, ConfigDict, Field
 
-from storage.settings import Compression, Format, Settings
+from storage.rules import Filters, Transforms
+from storage.settings import Compression, DestinationName, Format, Settings
+
+# The version of the columns; docs/export.md lists what changed with each.
+SCHEMA_VERSION = 1
 
 MEBIBYTE = 1024 * 1024
 
@@ -21,6 +27,9 @@ class Layout(BaseModel):
     # An object ends when it has so many bytes; the next one begins.
     object_bytes: Annotated[int, Field(ge=1)] = 128 * MEBIBYTE
     partition_by: Literal["site_id"] | None = None
+    # Of the client's bucket: the other one has all, for from it the database can be had again.
+    filters: Filters = Filters()
+    transforms: Transforms = Transforms()
 
     @classmethod
     def of(cls, settings: Settings) -> Layout:
@@ -30,7 +39,24 @@ class Layout(BaseModel):
             compression=settings.export_compression,
             object_bytes=settings.export_object_mib * MEBIBYTE,
             partition_by=settings.export_partition_by,
+            filters=settings.export_filters,
+            transforms=settings.export_transforms,
         )
+
+    def of_destination(self, name: DestinationName) -> Layout:
+        """How a batch becomes the objects of one side."""
+        return self if name == "client" else self.model_copy(update={"filters": Filters(), "transforms": Transforms()})
+
+    def schema_name(self) -> str:
+        """The name of the columns that this makes: their version, and a sign of the rules where there are any."""
+        if self.is_complete():
+            return f"v{SCHEMA_VERSION}"
+        rules = orjson.dumps(self.model_dump(include={"filters", "transforms"}), option=orjson.OPT_SORT_KEYS)
+        return f"v{SCHEMA_VERSION}-{hashlib.sha256(rules).hexdigest()[:8]}"
+
+    def is_complete(self) -> bool:
+        """Whether nothing of any event is left out or altered."""
+        return self.filters == Filters() and self.transforms == Transforms()
 
     def compression_of(self, name: Format) -> Compression:
         """What was asked for, or what every reader of the format takes and is small."""

@@ -9,10 +9,8 @@ from urllib.parse import quote
 import orjson
 
 from storage.export.encode import Contents, Part
+from storage.export.layout import SCHEMA_VERSION, Layout
 from storage.ledger import Batch, Place
-
-# The version of the columns; docs/export.md lists what changed with each.
-SCHEMA_VERSION = 1
 
 
 def object_key(prefix: str, batch: Batch, part: Part) -> str:
@@ -46,8 +44,13 @@ def describe(prefix: str, batch: Batch, part: Part) -> dict[str, Any]:
     }
 
 
-def render(batch: Batch, objects: Sequence[dict[str, Any]], contents: Contents, place: Place) -> bytes:
-    """The manifest's bytes: the same batch with the same events at the same place makes the same bytes."""
+def render(
+    batch: Batch, layout: Layout, objects: Sequence[dict[str, Any]], contents: Contents, left_out: int, place: Place
+) -> bytes:
+    """The manifest's bytes: the same batch with the same events at the same place makes the same bytes.
+
+    *left_out* is how many events of the batch the filters of *layout* kept out.
+    """
     return orjson.dumps(
         {
             "batch_id": batch.batch_id,
@@ -57,10 +60,19 @@ def render(batch: Batch, objects: Sequence[dict[str, Any]], contents: Contents, 
             "window": {"start": batch.window_start, "end": batch.window_end},
             "id_range": {"after": batch.from_id, "to": batch.to_id},
             **_contents(contents),
+            **_rules(layout, left_out),
             "objects": objects,
         },
         option=orjson.OPT_INDENT_2 | orjson.OPT_UTC_Z | orjson.OPT_APPEND_NEWLINE,
     )
+
+
+def _rules(layout: Layout, left_out: int) -> dict[str, Any]:
+    """What a reader has to know of events that are not here, or not as they were stored; nothing where all are."""
+    if layout.is_complete():
+        return {}
+    rules = layout.model_dump(include={"filters", "transforms"}, exclude_defaults=True)
+    return {"schema": layout.schema_name(), "left_out": left_out, "filters": {}, "transforms": {}, **rules}
 
 
 def _contents(contents: Contents) -> dict[str, Any]:

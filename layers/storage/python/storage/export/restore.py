@@ -16,7 +16,7 @@ from storage import database, events, ledger, objects
 from storage.database import Connection
 from storage.errors import RestoreRefused
 from storage.export.decode import rows
-from storage.export.manifest import SCHEMA_VERSION
+from storage.export.layout import SCHEMA_VERSION, Layout
 from storage.settings import Destination, Settings
 
 # Of what a bucket has in several formats the one that says the most exactly what was stored.
@@ -79,7 +79,8 @@ def run(settings: Settings, name: str, has_time: Callable[[], bool] = lambda: Tr
                     break
                 with connection.transaction():
                     outcome.events += _put_back(connection, source, found.manifest)
-                    ledger.take_over(connection, found.manifest, _layout(found.manifest), list(held))
+                    layout = _layout(settings, found.manifest, held["client"].get(batch_id))
+                    ledger.take_over(connection, found.manifest, layout, list(held))
                     for one in destinations:
                         if batch_id in held[one.name]:
                             _record(connection, one, held[one.name][batch_id])
@@ -112,6 +113,11 @@ def _manifests(destination: Destination) -> dict[str, Held]:
 def _require_room(connection: Connection, source: Destination, held: Mapping[str, Held], known: set[str]) -> None:
     if not held:
         raise RestoreRefused(f"{source.name} bucket {source.bucket} has no manifest below {source.prefix}/manifests/")
+    if any("left_out" in one.manifest for one in held.values()):
+        raise RestoreRefused(
+            f"{source.name} bucket {source.bucket} holds what its filters and transforms left of the events; "
+            "restore from the backup bucket, which has all of them"
+        )
     if strange := known - held.keys():
         raise RestoreRefused(
             f"the ledger has a batch that {source.name} bucket {source.bucket} does not, {min(strange)}; "
@@ -130,9 +136,13 @@ def _record(connection: Connection, destination: Destination, held: Held) -> Non
     ledger.delivered(connection, batch_id, name, held.key, manifest["sequence"], held.sha256)
 
 
-def _layout(manifest: Mapping[str, Any]) -> dict[str, Any]:
+def _layout(settings: Settings, manifest: Mapping[str, Any], clients: Held | None) -> dict[str, Any]:
+    """How the batch became objects, as far as it matters to whoever lacks it; what the client gets of it is in its own manifest."""
+    rules = Layout.of(settings).model_dump(include={"filters", "transforms"})
+    if clients:
+        rules = {name: clients.manifest.get(name, {}) for name in rules}
     by_site = any("/site_id=" in item["key"] for item in manifest["objects"])
-    return {"partition_by": "site_id"} if by_site else {}
+    return {**rules, **({"partition_by": "site_id"} if by_site else {})}
 
 
 def _put_back(connection: Connection, source: Destination, manifest: Mapping[str, Any]) -> int:

@@ -80,7 +80,7 @@ def _run(connection: database.Connection, settings: Settings, has_time: Callable
         _deliver(connection, settings.require_database(), batch, settings, outcome, fence)
     for destination in destinations:
         if destination.name not in outcome.failures:
-            _put_contract(destination, layout, outcome, fence)
+            _put_contract(destination, layout.of_destination(destination.name), outcome, fence)
     return outcome
 
 

@@ -1,0 +1,216 @@
+"""A hand-off: the events of a range of time, or one site's, as files of their own beside the regular stream."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+from urllib.parse import quote
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from storage import database, events, ledger, objects
+from storage.database import Connection
+from storage.errors import ExportRunning, HandoffInvalid
+from storage.export import manifest
+from storage.export.deliver import CONTENT_TYPES, put_manifest
+from storage.export.encode import EPOCH, Contents, encode
+from storage.export.layout import Layout
+from storage.export.read import record_batches
+from storage.export.transform import Filter, Transform
+from storage.ledger import Batch, Place
+from storage.objects import Body
+from storage.rules import Filters
+from storage.settings import Destination, DestinationName, Format, Settings, one_line
+
+HOUR = dt.timedelta(hours=1)
+
+
+class Wanted(BaseModel):
+    """What is to be handed off: the events that arrived from a time on and before another, of every site or of one."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    destination: DestinationName = "client"
+    from_time: dt.datetime
+    to_time: dt.datetime
+    site_id: str | None = None
+    formats: tuple[Format, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """The folder that it lies in: the same range and site, the same folder."""
+        times = "-".join(f"{time.astimezone(dt.UTC):%Y%m%dT%H%M%SZ}" for time in (self.from_time, self.to_time))
+        return f"{times}-{quote(self.site_id, safe='')}" if self.site_id else times
+
+
+class Progress(BaseModel):
+    """How far a hand-off is, as much as it takes to go on with it."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    prefix: str = ""
+    next_time: dt.datetime | None = None
+    previous_sha256: str | None = None
+    manifests: int = 0
+    objects: int = 0
+    rows: int = 0
+    bytes: int = 0
+    unfinished: bool = True
+
+
+def run(
+    settings: Settings,
+    asked: Mapping[str, Any],
+    so_far: Mapping[str, Any] | None = None,
+    has_time: Callable[[], bool] = lambda: True,
+) -> dict[str, Any]:
+    """Write what is *asked* for below `<prefix>/handoffs/<range and site>/`, in the layout of the regular stream.
+
+    The regular stream and its ledger stay as they are. What an earlier hand-off of the same range and site left there
+    gives way. Where time runs out between two hours, the answer says `unfinished`, and given back as *so_far* goes on.
+
+    Raises:
+        HandoffInvalid: what is asked for is no range of the past, or no destination or format.
+        ExportRunning: a hand-off is under way.
+        DeliveryFailed: the bucket refused or cannot be reached.
+        BatchUnreadable: some events fit no file.
+        DatabaseUnavailable: PostgreSQL went away.
+    """
+    try:
+        wanted = Wanted.model_validate(asked)
+        progress = Progress.model_validate(so_far or {})
+    except ValidationError as error:
+        raise HandoffInvalid(one_line(error)) from None
+    now = dt.datetime.now(dt.UTC)
+    if wanted.from_time.tzinfo is None or wanted.to_time.tzinfo is None:
+        raise HandoffInvalid("give times with their zone, such as 2026-11-01T00:00:00Z")
+    if not wanted.from_time < wanted.to_time <= now:
+        raise HandoffInvalid("the range has to begin before it ends, and to end in the past")
+    regular = settings.require_destination(wanted.destination)
+    own = regular.model_copy(update={"prefix": f"{regular.prefix}/handoffs/{wanted.name}"})
+    layout = Layout.of(settings).of_destination(wanted.destination)
+    if wanted.formats:
+        layout = layout.model_copy(update={"formats": wanted.formats})
+
+    def work(connection: Connection) -> dict[str, Any]:
+        with _claim(connection):
+            if progress.next_time is None:
+                _begin(connection, wanted, own)
+            fence = ledger.next_fence(connection)
+            # Whatever arrived before this moment can be seen from now on.
+            events.settled_mark(connection)
+            progress.prefix = own.prefix
+            for start, end in _hours(progress.next_time or wanted.from_time, wanted.to_time):
+                if not has_time():
+                    break
+                _hand_off(connection, settings.require_database(), own, layout, wanted, (start, end), fence, progress)
+                progress.next_time = end
+            progress.unfinished = progress.next_time != wanted.to_time
+            if not progress.unfinished:
+                _end(connection, own)
+        return progress.model_dump(mode="json")
+
+    return database.run(settings.require_database(), work)
+
+
+def _hours(start: dt.datetime, end: dt.datetime) -> Iterator[tuple[dt.datetime, dt.datetime]]:
+    """The hours of UTC that the range touches, each as far as it is in it."""
+    while start < end:
+        next_hour = min(start.astimezone(dt.UTC).replace(minute=0, second=0, microsecond=0) + HOUR, end)
+        yield start, next_hour
+        start = next_hour
+
+
+def _hand_off(
+    connection: Connection,
+    url: str,
+    own: Destination,
+    layout: Layout,
+    wanted: Wanted,
+    window: tuple[dt.datetime, dt.datetime],
+    fence: int,
+    progress: Progress,
+) -> None:
+    after, to = _ids(connection, window)
+    if to is None:
+        return
+    start = window[0].astimezone(dt.UTC)
+    batch = Batch(
+        f"{start:%Y%m%dT%H%M%SZ}-{to:012}", after, to, start, window[1], list(layout.formats), layout.model_dump(), []
+    )
+    of_site, kept = Filter(Filters(sites=(wanted.site_id,) if wanted.site_id else ())), Filter(layout.filters)
+    transform, contents = Transform(layout.filters, layout.transforms, own.hashing_key()), Contents()
+    rows = of_site.kept(_within(record_batches(url, after, to, by_site=bool(layout.partition_by)), window))
+    described = []
+    for part in encode(contents.counting(kept.kept(rows)), layout, transform):
+        try:
+            described.append(manifest.describe(own.prefix, batch, part))
+            body = Body(part.open(), part.size, part.sha256, CONTENT_TYPES[part.format])
+            objects.put(own, described[-1]["key"], body, fence)
+        finally:
+            part.close()
+    if not described:
+        return
+    place = Place(progress.manifests + 1, progress.previous_sha256)
+    text = manifest.render(batch, layout, described, contents, kept.left_out, place)
+    _, progress.previous_sha256 = put_manifest(batch, own, text, fence)
+    progress.manifests += 1
+    progress.objects += len(described)
+    progress.rows += contents.rows
+    progress.bytes += sum(item["bytes"] for item in described)
+
+
+def _within(batches: Iterable[pa.RecordBatch], window: tuple[dt.datetime, dt.datetime]) -> Iterator[pa.RecordBatch]:
+    start, end = (pa.scalar((time - EPOCH) // dt.timedelta(microseconds=1), pa.int64()) for time in window)
+    for batch in batches:
+        arrived = batch.column("created_at").cast(pa.int64())
+        inside = batch.filter(pc.and_(pc.greater_equal(arrived, start), pc.less(arrived, end)))
+        if inside.num_rows:
+            yield inside
+
+
+def _ids(connection: Connection, window: Sequence[dt.datetime]) -> tuple[int, int | None]:
+    row = connection.execute(
+        "/* handoff.ids */ SELECT coalesce(min(id) - 1, 0), max(id) FROM events WHERE created_at >= %s AND created_at < %s",
+        (window[0], window[1]),
+    ).fetchone()
+    assert row is not None, "an aggregate gives one row"
+    return row[0], row[1]
+
+
+@contextmanager
+def _claim(connection: Connection) -> Iterator[None]:
+    row = connection.execute("/* handoff.claim */ SELECT pg_try_advisory_lock(1163284308, 4)").fetchone()
+    if row is None or not row[0]:
+        raise ExportRunning("another hand-off is under way; try again when it is done")
+    try:
+        yield
+    finally:
+        if not connection.closed:
+            connection.execute("/* handoff.release */ SELECT pg_advisory_unlock(1163284308, 4)")
+
+
+def _begin(connection: Connection, wanted: Wanted, own: Destination) -> None:
+    connection.execute(
+        """
+        /* handoff.begin */
+        INSERT INTO handoffs (destination, bucket, prefix, from_time, to_time, site_id)
+        VALUES (%s, %s, %s, %s, %s, %s)
+            ON CONFLICT ON CONSTRAINT handoffs_pkey DO UPDATE SET began_at = now(), ended_at = NULL
+        """,
+        (own.name, own.bucket, own.prefix, wanted.from_time, wanted.to_time, wanted.site_id),
+    )
+    # Files of an earlier hand-off of the same would be read beside these.
+    for key in objects.keys(own, f"{own.prefix}/"):
+        objects.remove(own, key)
+
+
+def _end(connection: Connection, own: Destination) -> None:
+    connection.execute(
+        "/* handoff.end */ UPDATE handoffs SET ended_at = now() WHERE destination = %s AND bucket = %s AND prefix = %s",
+        (own.name, own.bucket, own.prefix),
+    )

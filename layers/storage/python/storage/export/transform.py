@@ -1,0 +1,196 @@
+"""What a destination gets of the events: filters and transforms, over Arrow where a column is enough, else event by event."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+import math
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any
+
+import jmespath
+import orjson
+import pyarrow as pa
+import pyarrow.compute as pc
+from jmespath.exceptions import JMESPathError
+
+from storage.export.read import ROWS
+from storage.rules import TEXTS, ColumnType, Filters, Transforms
+
+RAW = "raw_event_data"
+TYPES: dict[ColumnType, pa.DataType] = {
+    "string": pa.string(),
+    "integer": pa.int64(),
+    "number": pa.float64(),
+    "boolean": pa.bool_(),
+}
+NUMBER = re.compile(r"-?\d{1,300}(\.\d+)?([eE][+-]?\d+)?", re.ASCII)
+INTEGERS = range(-(2**63), 2**63)
+
+
+class Filter:
+    """Which events are kept."""
+
+    def __init__(self, filters: Filters) -> None:
+        self._in = [("site_id", filters.sites), ("event_type", filters.event_types)]
+        self._where = _search(filters.where) if filters.where else None
+        self.left_out = 0
+
+    def keep(self, batch: pa.RecordBatch) -> pa.RecordBatch:
+        """The events of *batch* that are kept; the others are counted in `left_out`."""
+        before = batch.num_rows
+        for column, values in self._in:
+            if values:
+                batch = batch.filter(pc.is_in(batch.column(column), pa.array(values, pa.string())))
+        if self._where and batch.num_rows:
+            beside = {name: batch.column(name) for name in ("id", *TEXTS)}
+            batch = batch.filter(
+                pa.array([_true(self._where(event)) for event in _events(beside, batch.column(RAW))], pa.bool_())
+            )
+        self.left_out += before - batch.num_rows
+        return batch
+
+    def kept(self, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        """What is kept of each of *batches*."""
+        for batch in batches:
+            if (kept := self.keep(batch)).num_rows:
+                yield kept
+
+
+class Transform:
+    """What becomes of the columns. `schema` names those that come out, in the order of those that `apply` gives."""
+
+    def __init__(self, filters: Filters, transforms: Transforms, key: bytes) -> None:
+        self._key = key
+        self._hash = [name for name in transforms.hash if name in TEXTS]
+        self._truncate = {name: most for name, most in transforms.truncate.items() if name in TEXTS}
+        # In the order of their names: a plan that is read back from the ledger has no other.
+        self._flatten = {
+            name: (_search(one.path), TYPES[one.type], one.type) for name, one in sorted(transforms.flatten.items())
+        }
+        dropped = [*transforms.drop, *(name for name in ROWS.names if filters.fields and name not in filters.fields)]
+        flattened = [pa.field(name, kind) for name, (_, kind, _) in self._flatten.items()]
+        self._fields = [field for field in (*ROWS, *flattened) if field.name not in dropped]
+        self._edits: list[tuple[list[str], Callable[[Any], Any] | None]] = [
+            *((name.split("."), self._hashed) for name in transforms.hash),
+            *((name.split("."), _cut(most)) for name, most in transforms.truncate.items()),
+            *((name.split("."), None) for name in dropped),
+        ]
+        self._seen = [name for name in ("id", *TEXTS) if name not in dropped]
+        self._raw = RAW not in dropped or bool(self._flatten)
+        self.schema = pa.schema(
+            [field.with_name(transforms.rename.get(field.name, field.name)) for field in self._fields]
+        )
+        self.origins = dict(zip(self.schema.names, (field.name for field in self._fields), strict=True))
+
+    def apply(self, batch: pa.RecordBatch) -> pa.RecordBatch:
+        """The rows of *batch*, which has the columns of `ROWS`, by the names that they had: a writer gives the new ones."""
+        columns = dict(zip(batch.schema.names, batch.columns, strict=True))
+        for name in self._hash:
+            columns[name] = self._hashed_column(columns[name])
+        for name, most in self._truncate.items():
+            columns[name] = pc.utf8_slice_codeunits(columns[name], 0, most)
+        if self._edits and self._raw:
+            columns[RAW] = pa.array([self._edited(text) for text in columns[RAW].to_pylist()], pa.string())
+        if self._flatten:
+            beside = {name: columns[name] for name in self._seen}
+            events = list(_events(beside, columns[RAW]))
+            for name, (search, kind, named) in self._flatten.items():
+                columns[name] = pa.array([_typed(search(event), named) for event in events], kind)
+        return pa.RecordBatch.from_arrays(
+            [columns[field.name] for field in self._fields], schema=pa.schema(self._fields)
+        )
+
+    def _hashed_column(self, column: pa.Array) -> pa.Array:
+        # Each value once: visitors come again.
+        values = column.dictionary_encode()
+        hashed = pa.array([self._hashed(value) for value in values.dictionary.to_pylist()], pa.string())
+        return hashed.take(values.indices)
+
+    def _hashed(self, value: Any) -> str | None:
+        """The first 128 bits of HMAC-SHA-256 (RFC 2104): who has the key can find an id, who has not cannot try all."""
+        if value is None:
+            return None
+        data = value.encode() if isinstance(value, str) else orjson.dumps(value)
+        return hmac.new(self._key, data, hashlib.sha256).hexdigest()[:32]
+
+    def _edited(self, text: str) -> str:
+        # Numbers pass as they are written: what PostgreSQL holds may fit no number of ours.
+        event = json.loads(text, parse_float=_number, parse_int=_number)
+        for path, become in self._edits:
+            _change(event, path, become)
+        return orjson.dumps(event).decode()
+
+
+def _number(text: str) -> orjson.Fragment:
+    return orjson.Fragment(text)
+
+
+def _change(value: Any, path: list[str], become: Callable[[Any], Any] | None) -> None:
+    """Let what lies at *path* become something else, or go where that is None; of a list, in each of its items."""
+    if isinstance(value, list):
+        for item in value:
+            _change(item, path, become)
+    elif isinstance(value, dict) and path[0] in value:
+        if len(path) > 1:
+            _change(value[path[0]], path[1:], become)
+        elif become is None:
+            del value[path[0]]
+        else:
+            value[path[0]] = become(value[path[0]])
+
+
+def _cut(most: int) -> Callable[[Any], Any]:
+    return lambda value: value[:most] if isinstance(value, str) else value
+
+
+def _events(beside: Mapping[str, pa.Array], raw: pa.Array) -> Iterator[dict[str, Any]]:
+    """Events as an expression sees them: the raw ones, with columns beside."""
+    for columns, text in zip(pa.table(beside).to_pylist(), raw.to_pylist(), strict=True):
+        event = _loaded(text)
+        yield {**event, **columns} if isinstance(event, dict) else columns
+
+
+def _loaded(text: str) -> Any:
+    try:
+        return orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return json.loads(text)
+
+
+def _search(expression: str) -> Callable[[dict[str, Any]], Any]:
+    """What *expression* finds in an event; none where a function of it does not fit what is there."""
+    search = jmespath.compile(expression).search
+
+    def found(event: dict[str, Any]) -> Any:
+        try:
+            return search(event)
+        except (JMESPathError, ArithmeticError, RecursionError):
+            return None
+
+    return found
+
+
+def _true(value: Any) -> bool:
+    # https://jmespath.org/specification.html#or-expressions: zero is true.
+    return bool(value) or (isinstance(value, int | float) and value is not False)
+
+
+def _typed(value: Any, kind: ColumnType) -> Any:
+    """*value* as the type of its column; none where it does not fit."""
+    if value is None:
+        return None
+    match kind:
+        case "string":
+            return value if isinstance(value, str) else orjson.dumps(value).decode()
+        case "boolean":
+            return value if isinstance(value, bool) else None
+    if isinstance(value, str) and NUMBER.fullmatch(value):
+        value = float(value) if kind == "number" or "." in value or "e" in value.lower() else int(value)
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        return None
+    if kind == "number":
+        return float(value)
+    return int(value) if value == int(value) and int(value) in INTEGERS else None

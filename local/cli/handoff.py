@@ -1,0 +1,44 @@
+"""`evothesis export --from --to`: a range of time, or one site of it, as files of its own."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+from typing import Any
+
+import click
+
+from cli.report import ask
+
+
+def hand_off(wanted: dict[str, Any], as_json: bool) -> bool:
+    """Write what is *wanted* beside the regular stream, hour by hour, and say where; False if it failed."""
+    progress: dict[str, Any] | None = None
+    while progress is None or progress["unfinished"]:
+        progress = ask("evothesis.handoff", {"wanted": wanted, "so_far": progress})
+        if progress is None:
+            return False
+        if as_json:
+            click.echo(json.dumps(progress, indent=2))
+        elif progress["unfinished"]:
+            click.echo(f"up to {progress['next_time']}: {progress['rows']:,} events", err=True)
+    if not as_json:
+        click.echo(
+            f"{progress['rows']:,} events in {progress['objects']:,} objects, {progress['bytes']:,} bytes, "
+            f"in the {wanted['destination']} bucket below {progress['prefix']}/"
+        )
+    return True
+
+
+class Moment(click.ParamType[str]):
+    """A day or a moment in RFC 3339; without a zone it is UTC's."""
+
+    name = "time"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """The moment in RFC 3339."""
+        try:
+            moment = dt.datetime.fromisoformat(str(value))
+        except ValueError:
+            self.fail(f"{value} is no day and no moment such as 2026-11-01 or 2026-11-01T12:00:00Z", param, ctx)
+        return (moment if moment.tzinfo else moment.replace(tzinfo=dt.UTC)).isoformat()
