@@ -61,8 +61,11 @@ def collect(settings: Settings, beacons: Sequence[Beacon], now: dt.datetime) -> 
     readings = [_read_alone(settings, beacon, now) for beacon in beacons]
     accepted = [event for reading in readings for _, event in reading.accepted]
     refused = [refusal for reading in readings for refusal in reading.refusals]
-    withheld = Counter(reading.withheld for reading in readings if reading.withheld)
-    withheld += Counter({"consent": sum(reading.withheld_events for reading in readings)})
+    withheld: Counter[tuple[str, str | None]] = Counter()
+    for beacon, reading in zip(beacons, readings, strict=True):
+        if kept_out := 1 if reading.withheld else reading.withheld_events:
+            site_id = hosts.site_of(beacon.header("origin"), beacon.header("referer"))
+            withheld[reading.withheld or "consent", site_id] += kept_out
 
     def store(connection: database.Connection) -> events.Appended:
         # A single statement is a transaction by itself, and nearly all that comes needs no other.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import re
 from collections.abc import Callable
 from dataclasses import asdict
@@ -10,7 +11,7 @@ from typing import Any
 from pydantic import SecretStr
 
 from httpapi import Api, ApiError, Response, answer
-from storage import database, settings
+from storage import balance, database, settings
 from storage.errors import ExportRunning
 from storage.export import check, handoff, preview, restore, status, verify
 from storage.export import run as export
@@ -22,6 +23,8 @@ LEAST_MILLISECONDS = 120_000
 
 IDEMPOTENCY_KEY = re.compile(r"[!-~]{1,255}")
 PAGE = 100
+DAY = dt.timedelta(days=1)
+MOST_DAYS = 31
 
 
 # What `evothesis verify` and the like ask, by the source of their event: the bucket's rights are the exporter's.
@@ -99,6 +102,37 @@ def batch(batch_id: str) -> Response:
 def _batch(connection: database.Connection, batch_id: str) -> dict[str, Any] | None:
     # What PostgreSQL cannot even be asked for is not there.
     return None if "\0" in batch_id else status.batch(connection, batch_id)
+
+
+@api.route("/export/balance", "GET")
+def conservation() -> Response:
+    """What every event that came has become, by hour and site; of the last day, or from and to the times that are asked for."""
+    query: dict[str, str] = dict(api.request.query_params or {})
+    now = dt.datetime.now(dt.UTC)
+    end = _hour(query.get("to"), "to", now)
+    start = _hour(query.get("from"), "from", end - DAY)
+    if not start <= end <= start + MOST_DAYS * DAY:
+        raise ApiError(400, "range_invalid", f"`from` has to be before `to`, by {MOST_DAYS} days at most")
+    current = settings.current()
+    names = [item.name for item in current.destinations()]
+    url = current.require_database()
+    lines = database.run(url, lambda connection: balance.balance(connection, names, start, end))
+    if site_id := query.get("site_id"):
+        lines = [line for line in lines if line.site_id == site_id]
+    balanced = all(not one.difference for line in lines for one in line.destinations.values())
+    body = {"from": start, "to": end, "balanced": balanced, "lines": [line.as_dict() for line in lines]}
+    return answer(body)
+
+
+def _hour(text: str | None, name: str, otherwise: dt.datetime) -> dt.datetime:
+    """The hour that a parameter is in; a `to` inside of an hour means all of it."""
+    try:
+        moment = dt.datetime.fromisoformat(text.replace(" ", "+")) if text else otherwise
+    except ValueError:
+        raise ApiError(400, f"{name}_invalid", f"`{name}` has to be a time such as 2026-11-24T10:00:00Z") from None
+    moment = moment if moment.tzinfo else moment.replace(tzinfo=dt.UTC)
+    hour = moment.astimezone(dt.UTC).replace(minute=0, second=0, microsecond=0)
+    return hour + balance.HOUR if name == "to" and moment > hour else hour
 
 
 @api.route("/export/config", "GET")

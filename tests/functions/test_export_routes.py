@@ -225,3 +225,31 @@ def test_one_batch_tells_how_far_it_is(post, call, buckets):
     assert [item["state"] for item in batch.json["deliveries"]] == ["delivered", "delivered"]
     unknown = call(export_scheduled.app.handler, "GET", "/export/batches/none")
     assert (unknown.status, unknown.json["error"]["code"]) == (404, "batch_unknown")
+
+
+def test_the_balance_tells_what_became_of_everything_that_came(post, call, buckets):
+    for url in ("https://a.example/", "https://a.example/", "https://b.example/"):
+        post({"event_type": "custom", "url": url})
+    post({"event_type": "Not One", "url": "https://a.example/"})
+    export_scheduled.app.handler(SCHEDULED, None)
+    post({"event_type": "custom", "url": "https://a.example/"})
+
+    answer = call(export_scheduled.app.handler, "GET", "/export/balance").json
+
+    assert answer["balanced"] is True
+    by_site = {line["site_id"]: line for line in answer["lines"]}
+    assert (by_site["a.example"]["received"], by_site["a.example"]["refused"]) == (4, 1)
+    client = by_site["a.example"]["destinations"]["client"]
+    assert (client["exported"], client["pending"], client["difference"]) == (2, 1, 0)
+    one = call(export_scheduled.app.handler, "GET", "/export/balance?site_id=b.example").json
+    assert [line["site_id"] for line in one["lines"]] == ["b.example"]
+    empty = call(
+        export_scheduled.app.handler, "GET", "/export/balance?from=2026-01-01T00:00:00Z&to=2026-01-01T01:00:00Z"
+    )
+    assert empty.json["lines"] == []
+
+
+@pytest.mark.parametrize("query", ["from=soon", "to=2026-13-01", "from=2026-01-01&to=2025-01-01", "from=2025-01-01"])
+def test_a_range_of_the_balance_that_is_none_is_named(call, buckets, query):
+    answer = call(export_scheduled.app.handler, "GET", f"/export/balance?{query}")
+    assert (answer.status, answer.json["error"]["code"].rpartition("_")[2]) == (400, "invalid")

@@ -82,7 +82,7 @@ def test_only_what_the_filters_keep_is_delivered(store, export, filters, kept):
     assert [row["id"] for row in client.rows.get("json", [])] == kept
     assert [row["id"] for row in backup.rows["json"]] == [1, 2, 3, 4]
     if filters:
-        assert client.manifests[0]["left_out"] == 4 - len(kept)
+        assert sum(client.manifests[0]["left_out"].values()) == 4 - len(kept)
         assert client.manifests[0]["filters"] == filters
     assert "left_out" not in backup.manifests[0]
 

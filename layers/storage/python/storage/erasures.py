@@ -21,7 +21,14 @@ def erase(connection: Connection, visitor_id: str) -> dict[str, Any]:
         row = cursor.execute(
             """
             /* erasures.erase */
-            WITH erased AS (DELETE FROM events WHERE visitor_id = %(visitor_id)s RETURNING 1),
+            WITH erased AS (DELETE FROM events WHERE visitor_id = %(visitor_id)s RETURNING id, created_at, site_id),
+                 counted AS (
+                     INSERT INTO erased_events (erased_at, hour, site_id, batch_id, events)
+                     SELECT clock_timestamp(), date_trunc('hour', created_at, 'UTC'), coalesce(site_id, ''),
+                            (SELECT b.batch_id FROM export_batches b
+                              WHERE b.to_id >= erased.id AND b.from_id < erased.id ORDER BY b.to_id LIMIT 1),
+                            count(*)
+                       FROM erased GROUP BY 2, 3, 4),
                  refused AS (DELETE FROM rejected_events WHERE visitor_id = %(visitor_id)s RETURNING 1)
             INSERT INTO erasures (events_erased, rejected_events_erased, completed_at)
             SELECT (SELECT count(*) FROM erased), (SELECT count(*) FROM refused), clock_timestamp()

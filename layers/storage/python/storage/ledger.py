@@ -208,6 +208,17 @@ def undelivered(connection: Connection) -> list[Batch]:
         ).fetchall()
 
 
+def reading(connection: Connection, batch_id: str, destinations: Sequence[str]) -> None:
+    """Record that the events of a batch are read from now on: what is erased later is in what is written."""
+    connection.execute(
+        """
+        /* ledger.reading */
+        UPDATE export_deliveries SET read_at = clock_timestamp() WHERE batch_id = %s AND destination = ANY(%s)
+        """,
+        (batch_id, list(destinations)),
+    )
+
+
 def announce(connection: Connection, batch_id: str, destination: str, key: str) -> None:
     """Record that an object of a batch is about to be written; should this attempt die, the next one knows of it."""
     connection.execute(
@@ -230,7 +241,13 @@ def announced(connection: Connection, batch_id: str, destination: str) -> list[s
 
 
 def written(
-    connection: Connection, batch_id: str, destination: str, bucket: str, objects: Sequence[dict[str, Any]], rows: int
+    connection: Connection,
+    batch_id: str,
+    destination: str,
+    bucket: str,
+    objects: Sequence[dict[str, Any]],
+    rows: int,
+    left_out: Mapping[str, int],
 ) -> None:
     """Record that every object of a batch lies verified in a destination; its manifest does not yet."""
     connection.execute(
@@ -238,7 +255,8 @@ def written(
         /* ledger.written */
         UPDATE export_deliveries
            SET state = 'written', written_at = now(), attempted_at = now(), last_error = NULL,
-               bucket = %(bucket)s, objects = %(objects)s, rows = %(rows)s, bytes = %(bytes)s
+               bucket = %(bucket)s, objects = %(objects)s, rows = %(rows)s, bytes = %(bytes)s,
+               left_out = %(left_out)s, read_at = coalesce(read_at, now())
          WHERE batch_id = %(batch_id)s AND destination = %(destination)s
         """,
         {
@@ -248,6 +266,7 @@ def written(
             "objects": orjson.dumps(objects).decode(),
             "rows": rows,
             "bytes": sum(item["bytes"] for item in objects),
+            "left_out": orjson.dumps(left_out).decode(),
         },
     )
 
@@ -416,4 +435,13 @@ def reopen(connection: Connection, batch_ids: Sequence[str], destination: str) -
         connection.execute(
             "/* ledger.reopen_batches */ UPDATE export_batches SET delivered_at = NULL WHERE batch_id = ANY(%s)",
             (list(batch_ids),),
+        )
+        connection.execute(
+            """
+            /* ledger.reopen_balances */
+            DELETE FROM export_balances
+             WHERE destination = %s
+               AND hour >= (SELECT date_trunc('hour', min(window_start), 'UTC') FROM export_batches WHERE batch_id = ANY(%s))
+            """,
+            (destination, list(batch_ids)),
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -42,16 +42,19 @@ def keep(connection: Connection, refusals: Sequence[Refusal]) -> None:
     )
 
 
-def count_withheld(connection: Connection, signals: dict[str, int]) -> None:
-    """Add to today's number of beacons that each privacy signal kept out; nothing else of them is known."""
-    for signal in sorted(signals):
+def count_withheld(connection: Connection, signals: Mapping[tuple[str, str | None], int]) -> None:
+    """Add to this hour's numbers of beacons that privacy signals kept out, by signal and site; nothing else of them is known.
+
+    A site that has no events yet is none: whoever makes names up fills no table.
+    """
+    for (signal, site_id), beacons in sorted(signals.items(), key=lambda item: (item[0][0], item[0][1] or "")):
         connection.execute(
             """
             /* refusals.count_withheld */
-            INSERT INTO withheld_beacons AS held (day, signal, beacons)
-            VALUES ((now() AT TIME ZONE 'UTC')::date, %s, %s)
+            INSERT INTO withheld_beacons AS held (hour, site_id, signal, beacons)
+            VALUES (date_trunc('hour', now(), 'UTC'), coalesce((SELECT site_id FROM sites WHERE site_id = %s), ''), %s, %s)
                 ON CONFLICT ON CONSTRAINT withheld_beacons_pkey
                 DO UPDATE SET beacons = held.beacons + excluded.beacons
             """,
-            (signal, signals[signal]),
+            (site_id, signal, beacons),
         )

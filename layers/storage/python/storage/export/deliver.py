@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack
 from typing import Any, Self
@@ -69,6 +69,7 @@ def _deliver(
 ) -> dict[str, str]:
     contents, kept = Contents(), Filter(layout.filters)
     transform = Transform(layout.filters, layout.transforms, destinations[0].hashing_key())
+    ledger.reading(connection, batch.batch_id, [destination.name for destination in destinations])
     with ExitStack() as stack:
         lanes = [stack.enter_context(_Lane(connection, batch, destination, fence)) for destination in destinations]
         under_way: deque[tuple[Part, list[Future[None]]]] = deque()
@@ -130,11 +131,13 @@ class _Lane:
         except DeliveryFailed as error:
             self.failure = str(error)
 
-    def finish(self, layout: Layout, contents: Contents, left_out: int) -> None:
+    def finish(self, layout: Layout, contents: Contents, left_out: Mapping[str, int]) -> None:
         """Write the manifest and commit, or record what went wrong."""
         batch_id, name = self._batch.batch_id, self.destination.name
         if not self.failure:
-            ledger.written(self._connection, batch_id, name, self.destination.bucket, self._described, contents.rows)
+            ledger.written(
+                self._connection, batch_id, name, self.destination.bucket, self._described, contents.rows, left_out
+            )
             try:
                 self._remove_leftovers()
                 place = ledger.place(self._connection, batch_id, name, self.destination.bucket)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
 
@@ -45,11 +45,16 @@ def describe(prefix: str, batch: Batch, part: Part) -> dict[str, Any]:
 
 
 def render(
-    batch: Batch, layout: Layout, objects: Sequence[dict[str, Any]], contents: Contents, left_out: int, place: Place
+    batch: Batch,
+    layout: Layout,
+    objects: Sequence[dict[str, Any]],
+    contents: Contents,
+    left_out: Mapping[str, int],
+    place: Place,
 ) -> bytes:
     """The manifest's bytes: the same batch with the same events at the same place makes the same bytes.
 
-    *left_out* is how many events of the batch the filters of *layout* kept out.
+    *left_out* is how many events of the batch, by site, the filters of *layout* kept out.
     """
     return orjson.dumps(
         {
@@ -67,12 +72,18 @@ def render(
     )
 
 
-def _rules(layout: Layout, left_out: int) -> dict[str, Any]:
+def _rules(layout: Layout, left_out: Mapping[str, int]) -> dict[str, Any]:
     """What a reader has to know of events that are not here, or not as they were stored; nothing where all are."""
     if layout.is_complete():
         return {}
     rules = layout.model_dump(include={"filters", "transforms"}, exclude_defaults=True)
-    return {"schema": layout.schema_name(), "left_out": left_out, "filters": {}, "transforms": {}, **rules}
+    return {
+        "schema": layout.schema_name(),
+        "left_out": dict(sorted(left_out.items())),
+        "filters": {},
+        "transforms": {},
+        **rules,
+    }
 
 
 def _contents(contents: Contents) -> dict[str, Any]:

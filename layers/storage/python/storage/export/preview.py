@@ -71,7 +71,7 @@ def effect(settings: Settings, url: str, after: int, to: int, sample: int) -> Ef
         sizes[part.format] += part.size
         part.close()
     columns = {field.name: str(field.type) for field in transform.schema}
-    return Effect(last.seen + kept.left_out, last.seen, columns, sizes, last.as_json(transform))
+    return Effect(last.seen + kept.left_out.total(), last.seen, columns, sizes, last.as_json(transform))
 
 
 class _Last:

@@ -132,7 +132,15 @@ def _require_room(connection: Connection, source: Destination, held: Mapping[str
 def _record(connection: Connection, destination: Destination, held: Held) -> None:
     """Record that a destination has a batch: its manifest lies there."""
     batch_id, name, manifest = held.manifest["batch_id"], destination.name, held.manifest
-    ledger.written(connection, batch_id, name, destination.bucket, manifest["objects"], manifest["rows"])
+    ledger.written(
+        connection,
+        batch_id,
+        name,
+        destination.bucket,
+        manifest["objects"],
+        manifest["rows"],
+        manifest.get("left_out", {}),
+    )
     ledger.delivered(connection, batch_id, name, held.key, manifest["sequence"], held.sha256)
 
 

@@ -7,11 +7,11 @@ from dataclasses import asdict, dataclass, field
 
 from storage import database, ledger, objects, runs
 from storage.errors import BatchUnreadable, DeliveryFailed
-from storage.export import contract
+from storage.export import balances, contract
 from storage.export.deliver import deliver
 from storage.export.layout import Layout
 from storage.ledger import Batch
-from storage.settings import Destination, Settings
+from storage.settings import Settings
 
 
 @dataclass(slots=True)
@@ -80,7 +80,11 @@ def _run(connection: database.Connection, settings: Settings, has_time: Callable
         _deliver(connection, settings.require_database(), batch, settings, outcome, fence)
     for destination in destinations:
         if destination.name not in outcome.failures:
-            _put_contract(destination, layout.of_destination(destination.name), outcome, fence)
+            try:
+                contract.put(destination, layout.of_destination(destination.name), fence)
+                balances.put(connection, destination, fence, has_time)
+            except DeliveryFailed as error:
+                outcome.failures[destination.name] = str(error)
     return outcome
 
 
@@ -103,13 +107,6 @@ def _deliver(
     outcome.failures |= failures
     if not failures and len(asked) == len(batch.pending):
         outcome.delivered.append(batch.batch_id)
-
-
-def _put_contract(destination: Destination, layout: Layout, outcome: Outcome, fence: int) -> None:
-    try:
-        contract.put(destination, layout, fence)
-    except DeliveryFailed as error:
-        outcome.failures[destination.name] = str(error)
 
 
 def reopen_lost(settings: Settings) -> int:

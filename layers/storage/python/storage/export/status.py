@@ -54,7 +54,9 @@ def glance(connection: Connection, settings: Settings) -> dict[str, Any]:
             SELECT destination, planned, written, delivered, planned + written AS pending, rows, bytes, backlog_events,
                    round(backlog_events::numeric * bytes / nullif(rows, 0))::bigint AS backlog_bytes,
                    coalesce(extract(epoch FROM now() - waiting_since), 0)::float8 AS lag_seconds,
-                   last_delivered_at, last_error, last_error_at
+                   last_delivered_at, last_error, last_error_at,
+                   (SELECT count(*) FROM export_balances e
+                     WHERE e.destination = known.destination AND e.difference <> 0) AS unbalanced_hours
               FROM known
              ORDER BY destination DESC
             """,

@@ -7,6 +7,7 @@ import hmac
 import json
 import math
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
@@ -36,11 +37,12 @@ class Filter:
     def __init__(self, filters: Filters) -> None:
         self._in = [("site_id", filters.sites), ("event_type", filters.event_types)]
         self._where = _search(filters.where) if filters.where else None
-        self.left_out = 0
+        # By site; the empty one is that of events whose site could not be told.
+        self.left_out: Counter[str] = Counter()
 
     def keep(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         """The events of *batch* that are kept; the others are counted in `left_out`."""
-        before = batch.num_rows
+        before = batch
         for column, values in self._in:
             if values:
                 batch = batch.filter(pc.is_in(batch.column(column), pa.array(values, pa.string())))
@@ -49,7 +51,8 @@ class Filter:
             batch = batch.filter(
                 pa.array([_true(self._where(event)) for event in _events(beside, batch.column(RAW))], pa.bool_())
             )
-        self.left_out += before - batch.num_rows
+        if batch.num_rows < before.num_rows:
+            self.left_out += _by_site(before) - _by_site(batch)
         return batch
 
     def kept(self, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
@@ -57,6 +60,11 @@ class Filter:
         for batch in batches:
             if (kept := self.keep(batch)).num_rows:
                 yield kept
+
+
+def _by_site(batch: pa.RecordBatch) -> Counter[str]:
+    counts = pc.value_counts(batch.column("site_id")).to_pylist()
+    return Counter({pair["values"] or "": pair["counts"] for pair in counts})
 
 
 class Transform:
