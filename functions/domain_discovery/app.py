@@ -6,7 +6,7 @@ from contextlib import suppress
 from typing import Any
 
 from httpapi import Api, ApiError, Response, answer
-from storage import database, settings, sites
+from storage import alarms, database, settings, sites, webhooks
 from storage.errors import WritersBusy
 
 api = Api("domain-discovery")
@@ -16,11 +16,17 @@ PAGE = 1000
 
 @api.schedule
 def domain_discovery(event: dict[str, Any], context: Any) -> dict[str, Any]:
-    """Record the sites of the events that came since the last time."""
+    """Record the sites of the events that came since the last time, and send the operator what there is to tell."""
     del event, context
-    discovered = database.run(settings.current().require_database(), sites.discover)
+    current = settings.current()
+    url = current.require_database()
+    discovered = database.run(url, sites.discover)
     if discovered:
         api.logger.info("sites_discovered", sites=discovered)
+    database.run(url, lambda connection: alarms.watch_lag(connection, current.lag_limit))
+    told = database.run(url, lambda connection: webhooks.send_due(connection, current))
+    if told["failed"]:
+        api.logger.warning("webhooks_not_taken", failed=told["failed"])
     return {"discovered": discovered}
 
 

@@ -44,6 +44,11 @@ def of(settings: Settings) -> dict[str, str]:
         "ExportFilters": _rules(settings.export_filters),
         "ExportTransforms": _rules(settings.export_transforms),
         "ExportHashKey": _plain(settings.export_hash_key),
+        "ExportSoonerEvents": str(settings.export_sooner_events or ""),
+        "ExportLagMinutes": str(settings.export_lag_minutes or ""),
+        "WebhookUrl": settings.webhook_url or "",
+        "WebhookSecret": _plain(settings.webhook_secret),
+        "WebhookAllowPrivate": "true" if settings.webhook_allow_private else "false",
         **_limits(settings),
         **buckets,
     }

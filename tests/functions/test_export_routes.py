@@ -253,3 +253,23 @@ def test_the_balance_tells_what_became_of_everything_that_came(post, call, bucke
 def test_a_range_of_the_balance_that_is_none_is_named(call, buckets, query):
     answer = call(export_scheduled.app.handler, "GET", f"/export/balance?{query}")
     assert (answer.status, answer.json["error"]["code"].rpartition("_")[2]) == (400, "invalid")
+
+
+def test_in_real_time_enough_events_begin_a_run_before_the_minute_is_over(connection, buckets, environ, monkeypatch, delivered):
+    environ["EXPORT_SCHEDULE"] = "real-time"
+    environ["EXPORT_SOONER_EVENTS"] = 2
+    monkeypatch.setattr(run, "LOOK_SECONDS", 0.01)
+    monkeypatch.setattr(export_scheduled.app, "REAL_TIME_SECONDS", 3)
+    look, looks = ledger.unplanned_ids, []
+
+    def another_event_at_each_look(connection):
+        looks.append(1)
+        if len(looks) <= 2:
+            connection.execute("INSERT INTO events (event_type, timestamp, raw_event_data) VALUES ('x', now(), '{}')")
+        return look(connection)
+
+    monkeypatch.setattr(run.ledger, "unplanned_ids", another_event_at_each_look)
+
+    export_scheduled.app.handler(SCHEDULED, None)
+
+    assert [manifest["rows"] for manifest in delivered("client").manifests if manifest["rows"]] == [2]

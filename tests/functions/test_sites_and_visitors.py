@@ -4,12 +4,23 @@ import pytest
 
 import domain_discovery.app
 import visitor_deletion.app
+from storage import database, webhooks
 
 SCHEDULED = {"source": "aws.events", "detail-type": "Scheduled Event", "detail": {}}
 
 
 def page_view(site, **fields):
     return {"event_type": "page_view", "url": f"https://{site}/", **fields}
+
+
+def test_the_operator_is_sent_what_there_is_to_tell(environ, call, database_url, rows):
+    environ["WEBHOOK_URL"] = "http://127.0.0.1:1/"
+    environ["WEBHOOK_SECRET"] = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+    database.run(database_url, lambda connection: webhooks.tell(connection, "a", {}))
+    domain_discovery.app.handler(SCHEDULED, None)
+    [row] = rows("SELECT attempts, last_error FROM webhook_messages")
+    assert row["attempts"] == 1
+    assert "127.0.0.1 cannot be reached" in row["last_error"]
 
 
 def test_a_new_site_is_discovered_once_with_first_and_last_sight(post, call):

@@ -420,6 +420,19 @@ def highest_planned(connection: Connection) -> int:
     return highest
 
 
+def unplanned_ids(connection: Connection) -> int:
+    """How many ids were drawn since the last one that is in a batch: as many events, or a few less."""
+    row = connection.execute(
+        """
+        /* ledger.unplanned_ids */
+        SELECT coalesce((SELECT max(id) FROM events), 0) - coalesce((SELECT max(to_id) FROM export_batches), 0)
+        """
+    ).fetchone()
+    assert row is not None, "a SELECT without FROM gives one row"
+    ids: int = row[0]
+    return ids
+
+
 def reopen(connection: Connection, batch_ids: Sequence[str], destination: str) -> None:
     """Put delivered batches back to planned for a destination that lost them; the next run delivers them again."""
     with connection.transaction():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 import os
 import re
@@ -29,21 +30,24 @@ BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 PREFIX = re.compile(r"[A-Za-z0-9!_.*'()-]+(/[A-Za-z0-9!_.*'()-]+)*")
 
 REGION = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9-]{0,62}")
-ENDPOINT = re.compile(
-    r"https?://(?:[A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])"
-    r"(?::(?:6553[0-5]|655[0-2]\d|65[0-4]\d\d|6[0-4]\d{3}|[1-5]\d{4}|\d{1,4}))?/?"
-)
+PORT = r":(?:6553[0-5]|655[0-2]\d|65[0-4]\d\d|6[0-4]\d{3}|[1-5]\d{4}|\d{1,4})"
+ENDPOINT = re.compile(rf"https?://(?:[A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(?:{PORT})?/?")
 LEAST_KEY = 16
+WEBHOOK = re.compile(
+    rf"(?:https://(?:[A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])|http://(?:localhost|127(?:\.\d{{1,3}}){{3}}|\[::1\]))(?:{PORT})?(?:[/?]\S*)?"
+)
+# 24 to 64 bytes, as the specification has it.
+WEBHOOK_SECRET = re.compile(r"whsec_[A-Za-z0-9+/]{32,88}={0,2}")
+# Twice the time between two runs and a little more; of any other schedule that of a day.
+LAG_MINUTES = {"cron(0 * * * ? *)": 130, "rate(1 minute)": 15}
+LAG_MINUTES_OTHERWISE = 2 * 24 * 60 + 10
 DATABASE = re.compile(r"postgres(?:ql)?://")
 # https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html
 ROLE = re.compile(r"arn:aws[a-z-]*:iam::\d{12}:role/[\w+=,.@/-]{1,576}", re.ASCII)
 EXTERNAL_ID = re.compile(r"[\w+=,.@:/-]{2,1224}", re.ASCII)
 
-NAMED_SCHEDULES = {
-    "hourly": "cron(0 * * * ? *)",
-    "daily": "cron(0 0 * * ? *)",
-    "real-time": "rate(1 minute)",
-}
+HOURLY, DAILY, REAL_TIME = "cron(0 * * * ? *)", "cron(0 0 * * ? *)", "rate(1 minute)"
+NAMED_SCHEDULES = {"hourly": HOURLY, "daily": DAILY, "real-time": REAL_TIME}
 
 _YAML_CREDENTIALS = ("access_key", "secret_key", "region", "role_arn", "external_id")
 
@@ -118,6 +122,19 @@ class Settings(BaseSettings):
     export_transforms: Annotated[Transforms, NoDecode] = Transforms()
     export_hash_key: SecretStr | None = Field(default=None, description="the key of `hash`, at least 16 characters")
     export_batch_rows: Annotated[int, Field(ge=1, le=10_000_000)] = 1_000_000
+
+    export_sooner_events: Annotated[int, Field(ge=1, le=10_000_000)] | None = Field(
+        default=None, description="so many events that wait begin a real-time export before its minute"
+    )
+    export_lag_minutes: Annotated[int, Field(ge=1, le=100_000)] | None = Field(
+        default=None, description="how long a bucket may lack an event before it is told; by the schedule"
+    )
+
+    webhook_url: str | None = None
+    webhook_secret: SecretStr | None = Field(
+        default=None, description="whsec_…; several, with spaces, while they change"
+    )
+    webhook_allow_private: bool = False
 
     collect_max_body_bytes: Annotated[int, Field(ge=1024, le=2_097_152)] = 1_048_576
     collect_max_events: Annotated[int, Field(ge=1, le=10_000)] = 500
@@ -195,6 +212,21 @@ class Settings(BaseSettings):
             raise ValueError("is not an ExternalId (2 to 1224 of letters, digits and + = , . @ : / _ -)")
         return value
 
+    @field_validator("webhook_url")
+    @classmethod
+    def _webhook(cls, value: str | None) -> str | None:
+        if value is not None and not WEBHOOK.fullmatch(value):
+            raise ValueError("is not a URL such as https://ops.example.com/hooks (http:// is for this machine alone)")
+        return value
+
+    @field_validator("webhook_secret")
+    @classmethod
+    def _webhook_secret(cls, value: SecretStr | None) -> SecretStr | None:
+        for one in value.get_secret_value().split() if value else ():
+            if not WEBHOOK_SECRET.fullmatch(one):
+                raise ValueError('is no secret of Standard Webhooks; echo "whsec_$(openssl rand -base64 32)" makes one')
+        return value
+
     @field_validator("database_url")
     @classmethod
     def _database(cls, value: SecretStr) -> SecretStr:
@@ -219,6 +251,8 @@ class Settings(BaseSettings):
             raise ValueError(
                 "EXPORT_TRANSFORMS hashes, so EXPORT_HASH_KEY has to be set; `openssl rand -hex 32` makes one"
             )
+        if self.webhook_url and not self.webhook_secret:
+            raise ValueError('WEBHOOK_URL wants WEBHOOK_SECRET; echo "whsec_$(openssl rand -base64 32)" makes one')
         for side in ("client", "backup"):
             if bool(getattr(self, f"{side}_s3_access_key")) != bool(getattr(self, f"{side}_s3_secret_key")):
                 raise ValueError(f"{side.upper()}_S3_ACCESS_KEY and _SECRET_KEY go together; set both or neither")
@@ -232,6 +266,12 @@ class Settings(BaseSettings):
     def schedule_expression(self) -> str:
         """The export's schedule as EventBridge writes it."""
         return NAMED_SCHEDULES.get(self.export_schedule, self.export_schedule)
+
+    @property
+    def lag_limit(self) -> dt.timedelta:
+        """How long a bucket may lack an event before it is told."""
+        minutes = self.export_lag_minutes or LAG_MINUTES.get(self.schedule_expression, LAG_MINUTES_OTHERWISE)
+        return dt.timedelta(minutes=minutes)
 
     def destinations(self) -> tuple[Destination, ...]:
         """The buckets that every batch goes to, the client's first; a side without a bucket is left out."""

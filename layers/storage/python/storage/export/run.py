@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 
-from storage import database, ledger, objects, runs
+from storage import alarms, database, ledger, objects, runs
 from storage.errors import BatchUnreadable, DeliveryFailed
 from storage.export import balances, contract
 from storage.export.deliver import deliver
 from storage.export.layout import Layout
 from storage.ledger import Batch
 from storage.settings import Settings
+
+LOOK_SECONDS = 1.0
 
 
 @dataclass(slots=True)
@@ -56,6 +59,20 @@ def run(settings: Settings, has_time: Callable[[], bool] = lambda: True, idempot
     return database.run(url, work)
 
 
+def sooner(settings: Settings, most: int, until: float, has_time: Callable[[], bool] = lambda: True) -> list[Outcome]:
+    """Export each time that *most* events wait, until the monotonic clock shows *until*; gives what each run did.
+
+    Raises:
+        as `run` does.
+    """
+    outcomes: list[Outcome] = []
+    while time.monotonic() + LOOK_SECONDS < until and has_time():
+        time.sleep(LOOK_SECONDS)
+        if database.run(settings.require_database(), ledger.unplanned_ids) >= most:
+            outcomes.append(run(settings, has_time))
+    return outcomes
+
+
 def told(settings: Settings, idempotency_key: str) -> Outcome | None:
     """What became of the run that ended under a key, whoever exports at the moment; None if there is none."""
     outcome = database.run(settings.require_database(), lambda connection: runs.ended(connection, idempotency_key))
@@ -85,6 +102,8 @@ def _run(connection: database.Connection, settings: Settings, has_time: Callable
                 balances.put(connection, destination, fence, has_time)
             except DeliveryFailed as error:
                 outcome.failures[destination.name] = str(error)
+    if not outcome.unfinished:
+        alarms.watch_refusals(connection, outcome.failures, {one.name: one.bucket for one in destinations})
     return outcome
 
 

@@ -1,0 +1,204 @@
+"""What the operator is told: each thing once, signed, until it arrives; and no address that leads elsewhere is asked."""
+
+import datetime as dt
+import socket
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+from standardwebhooks import Webhook, WebhookVerificationError
+
+from storage import alarms, post, settings, webhooks
+from storage.errors import SettingsInvalid
+from storage.export import run
+
+SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+NEXT = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD"
+
+
+@pytest.fixture
+def receiver(environ):
+    """An endpoint of the operator: what it got, and how it answers."""
+
+    class Receiver(BaseHTTPRequestHandler):
+        status, got, headers_of = 204, [], {}
+
+        def do_POST(self):
+            body = self.rfile.read(int(self.headers["content-length"])).decode()
+            Receiver.got.append((self.path, dict(self.headers), body))
+            self.send_response(Receiver.status)
+            for name, value in Receiver.headers_of.items():
+                self.send_header(name, value)
+            self.end_headers()
+
+        def log_message(self, *_):
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Receiver)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    environ["WEBHOOK_URL"] = f"http://localhost:{server.server_address[1]}/hooks?a=b"
+    environ["WEBHOOK_SECRET"] = SECRET
+    yield Receiver
+    server.shutdown()
+    server.server_close()
+
+
+def send(connection):
+    return webhooks.send_due(connection, settings.current())
+
+
+def told(connection):
+    rows = connection.execute(
+        "SELECT type, body::jsonb -> 'data' FROM webhook_messages ORDER BY created_at, type"
+    ).fetchall()
+    return [(kind, data) for kind, data in rows]
+
+
+def test_a_message_arrives_once_and_is_signed(connection, receiver):
+    message_id = webhooks.tell(connection, "export.delayed", {"destination": "client"})
+    assert send(connection) == {"sent": 1, "failed": 0}
+    assert send(connection) == {"sent": 0, "failed": 0}
+    [(path, headers, body)] = receiver.got
+    assert (path, headers["webhook-id"]) == ("/hooks?a=b", message_id)
+    assert headers["Host"].startswith("localhost:")
+    said = Webhook(SECRET).verify(body, headers)
+    assert (said["type"], said["data"]) == ("export.delayed", {"destination": "client"})
+    with pytest.raises(WebhookVerificationError):
+        Webhook(SECRET).verify(body.replace("client", "backup"), headers)
+
+
+def test_while_secrets_change_both_are_good(connection, receiver, environ):
+    environ["WEBHOOK_SECRET"] = f"{SECRET} {NEXT}"
+    webhooks.tell(connection, "a", {})
+    send(connection)
+    [(_, headers, body)] = receiver.got
+    assert Webhook(SECRET).verify(body, headers) == Webhook(NEXT).verify(body, headers)
+
+
+def test_what_does_not_arrive_is_sent_again_under_the_same_id_and_given_up_after_days(connection, receiver):
+    receiver.status = 500
+    webhooks.tell(connection, "a", {})
+    for attempt in range(1, 10):
+        assert send(connection)["failed"] == 1
+        assert send(connection)["failed"] == 0, "it waits"
+        connection.execute("UPDATE webhook_messages SET next_at = now()")
+        [row] = connection.execute("SELECT attempts, last_error, given_up_at IS NULL FROM webhook_messages").fetchall()
+        assert row == (attempt, "localhost answered 500", attempt < 9)
+    assert send(connection) == {"sent": 0, "failed": 0}
+    assert len({headers["webhook-id"] for _, headers, _ in receiver.got}) == 1
+    receiver.got.clear()
+
+
+def test_no_redirect_is_followed(connection, receiver):
+    receiver.status, receiver.headers_of = 302, {"Location": "http://127.0.0.1:1/"}
+    webhooks.tell(connection, "a", {})
+    assert send(connection) == {"sent": 0, "failed": 1}
+    assert len(receiver.got) == 1
+
+
+def test_a_message_goes_with_the_transaction_that_it_tells_of(connection, receiver):
+    with connection.transaction(force_rollback=True):
+        webhooks.tell(connection, "a", {})
+    assert send(connection)["sent"] == 0
+
+
+@pytest.mark.parametrize(
+    ("host", "addresses", "allowed"),
+    [
+        ("public.example", ["93.184.216.34"], True),
+        ("metadata.example", ["169.254.169.254"], False),
+        ("inside.example", ["10.0.0.5"], False),
+        ("both.example", ["93.184.216.34", "10.0.0.5"], False),
+        ("mapped.example", ["::ffff:10.0.0.5"], False),
+        ("unique.example", ["fd00::1"], False),
+        ("this.example", ["127.0.0.1"], True),
+    ],
+)
+def test_only_public_addresses_and_this_machine_are_asked(monkeypatch, host, addresses, allowed):
+    monkeypatch.setattr(
+        socket, "getaddrinfo", lambda *_, **__: [(0, 0, 0, "", (address, 443)) for address in addresses]
+    )
+    parts = post.urlsplit(f"https://{host}/")
+    if allowed:
+        assert post._address(parts, False) == addresses[0]
+    else:
+        with pytest.raises(post.NotTaken, match="not a public address"):
+            post._address(parts, False)
+    if "169" not in addresses[0]:
+        assert post._address(parts, True)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("URL", "http://ops.example.com/"),
+        ("URL", "https://user@ops.example.com/"),
+        ("URL", "file:///etc/passwd"),
+        ("URL", "https://ops.example.com:99999/"),
+        ("SECRET", "hush"),
+        ("SECRET", "whsec_short"),
+    ],
+)
+def test_a_wrong_endpoint_is_named(environ, name, value):
+    environ["WEBHOOK_SECRET"] = SECRET
+    environ[f"WEBHOOK_{name}"] = value
+    with pytest.raises(SettingsInvalid, match=f"WEBHOOK_{name}"):
+        settings.current()
+
+
+def test_an_endpoint_without_a_secret_is_named(environ):
+    environ["WEBHOOK_URL"] = "https://ops.example.com/"
+    with pytest.raises(SettingsInvalid, match="WEBHOOK_SECRET"):
+        settings.current()
+
+
+def test_a_destination_that_refuses_and_recovers_is_told_of_once_each(connection, buckets, many, fault):
+    many(30)
+    fault("client", "PutObject", (403, "AccessDenied"))
+    for _ in range(2):
+        run.run(settings.current())
+    [(kind, data)] = told(connection)
+    assert (kind, data["destination"], data["bucket"]) == ("export.refused", "client", buckets.names["client"])
+    assert "AccessDenied" in data["reason"]
+    fault.lift()
+    for _ in range(2):
+        run.run(settings.current())
+    assert [kind for kind, _ in told(connection)] == ["export.refused", "export.recovered"]
+    assert told(connection)[1][1]["was"] == "refused"
+
+
+def test_a_destination_that_lags_and_catches_up_is_told_of_once_each(connection, buckets, many, fault):
+    limit = dt.timedelta(hours=1)
+    many(30)
+    alarms.watch_lag(connection, limit)
+    assert told(connection) == [], "nothing is known of any destination before the first batch"
+    fault("client", "PutObject", (403, "AccessDenied"))
+    run.run(settings.current())
+    for _ in range(2):
+        alarms.watch_lag(connection, limit)
+    delayed = [data for kind, data in told(connection) if kind == "export.delayed"]
+    assert [(data["destination"], data["limit_seconds"]) for data in delayed] == [("client", 3600)]
+    assert delayed[0]["lag_seconds"] > 3600
+    fault.lift()
+    run.run(settings.current())
+    for _ in range(2):
+        alarms.watch_lag(connection, limit)
+    assert [data["was"] for kind, data in told(connection) if kind == "export.recovered"] == ["refused", "delayed"]
+
+
+def test_events_that_nobody_plans_lag_too(connection, buckets, many):
+    many(3, "2026-11-22 10:00:00+00")
+    run.run(settings.current())
+    many(3, "2026-11-23 10:00:00+00")
+    alarms.watch_lag(connection, dt.timedelta(hours=1))
+    assert sorted(data["destination"] for _, data in told(connection)) == ["backup", "client"]
+
+
+@pytest.mark.parametrize(
+    ("schedule", "minutes"), [("hourly", 130), ("real-time", 15), ("daily", 2890), ("rate(3 hours)", 2890)]
+)
+def test_the_limit_follows_the_schedule(environ, schedule, minutes):
+    environ["EXPORT_SCHEDULE"] = schedule
+    assert settings.current().lag_limit == dt.timedelta(minutes=minutes)
+    environ["EXPORT_LAG_MINUTES"] = 7
+    assert settings.current().lag_limit == dt.timedelta(minutes=7)
