@@ -149,7 +149,7 @@ def config() -> Response:
     return answer(
         {
             "formats": current.export_format,
-            "schedule": current.export_schedule,
+            "schedule": settings.SCHEDULE_NAMES.get(current.schedule_expression, current.export_schedule),
             "schedule_expression": current.schedule_expression,
             "batch_rows": current.export_batch_rows,
             "filters": current.export_filters.model_dump(exclude_defaults=True),

@@ -227,6 +227,20 @@ def test_one_batch_tells_how_far_it_is(post, call, buckets):
     assert (unknown.status, unknown.json["error"]["code"]) == (404, "batch_unknown")
 
 
+def test_before_the_first_batch_each_destination_is_told_of(post, call, buckets):
+    post({"event_type": "custom", "url": "https://a.example/"})
+    status = call(export_scheduled.app.handler, "GET", "/export/status").json
+    assert [(one["destination"], one["delivered"], one["backlog_events"]) for one in status["destinations"]] == [
+        ("client", 0, 1),
+        ("backup", 0, 1),
+    ]
+
+
+def test_a_schedule_is_told_by_its_name(call, buckets, environ):
+    environ["EXPORT_SCHEDULE"] = "cron(0 * * * ? *)"
+    assert call(export_scheduled.app.handler, "GET", "/export/config").json["schedule"] == "hourly"
+
+
 def test_the_balance_tells_what_became_of_everything_that_came(post, call, buckets):
     for url in ("https://a.example/", "https://a.example/", "https://b.example/"):
         post({"event_type": "custom", "url": url})
@@ -255,7 +269,9 @@ def test_a_range_of_the_balance_that_is_none_is_named(call, buckets, query):
     assert (answer.status, answer.json["error"]["code"].rpartition("_")[2]) == (400, "invalid")
 
 
-def test_in_real_time_enough_events_begin_a_run_before_the_minute_is_over(connection, buckets, environ, monkeypatch, delivered):
+def test_in_real_time_enough_events_begin_a_run_before_the_minute_is_over(
+    connection, buckets, environ, monkeypatch, delivered
+):
     environ["EXPORT_SCHEDULE"] = "real-time"
     environ["EXPORT_SOONER_EVENTS"] = 2
     monkeypatch.setattr(run, "LOOK_SECONDS", 0.01)

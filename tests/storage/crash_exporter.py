@@ -5,6 +5,8 @@ import os
 import signal
 import sys
 
+import psycopg
+
 from storage import ledger, objects, settings
 from storage.export import deliver, run
 
@@ -56,6 +58,17 @@ def dying_upload():
     objects.put = put
 
 
+def dying_at(statement):
+    real = psycopg.Connection.execute
+
+    def execute(self, query, *arguments, **options):
+        if isinstance(query, str) and statement in query:
+            die()
+        return real(self, query, *arguments, **options)
+
+    psycopg.Connection.execute = execute
+
+
 POINTS = {
     "in the middle of the plan": lambda: dying_after(ledger, "_plan_deliveries"),
     "after the plan": lambda: dying_after(ledger, "plan"),
@@ -66,6 +79,7 @@ POINTS = {
     "before the manifest": lambda: dying_after(ledger, "written"),
     "with a place for the manifest": lambda: dying_after(ledger, "place"),
     "before the commit": lambda: dying_after(deliver, "put_manifest"),
+    "in the middle of the commit": lambda: dying_at("ledger.complete"),
 }
 
 if __name__ == "__main__":

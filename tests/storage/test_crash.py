@@ -20,6 +20,7 @@ POINTS = [
     "before the manifest",
     "with a place for the manifest",
     "before the commit",
+    "in the middle of the commit",
 ]
 EXPORTER = Path(__file__).with_name("crash_exporter.py")
 

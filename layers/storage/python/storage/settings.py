@@ -38,9 +38,6 @@ WEBHOOK = re.compile(
 )
 # 24 to 64 bytes, as the specification has it.
 WEBHOOK_SECRET = re.compile(r"whsec_[A-Za-z0-9+/]{32,88}={0,2}")
-# Twice the time between two runs and a little more; of any other schedule that of a day.
-LAG_MINUTES = {"cron(0 * * * ? *)": 130, "rate(1 minute)": 15}
-LAG_MINUTES_OTHERWISE = 2 * 24 * 60 + 10
 DATABASE = re.compile(r"postgres(?:ql)?://")
 # https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html
 ROLE = re.compile(r"arn:aws[a-z-]*:iam::\d{12}:role/[\w+=,.@/-]{1,576}", re.ASCII)
@@ -48,6 +45,10 @@ EXTERNAL_ID = re.compile(r"[\w+=,.@:/-]{2,1224}", re.ASCII)
 
 HOURLY, DAILY, REAL_TIME = "cron(0 * * * ? *)", "cron(0 0 * * ? *)", "rate(1 minute)"
 NAMED_SCHEDULES = {"hourly": HOURLY, "daily": DAILY, "real-time": REAL_TIME}
+SCHEDULE_NAMES = {expression: name for name, expression in NAMED_SCHEDULES.items()}
+# Twice the time between two runs and a little more; of any other schedule that of a day.
+LAG_MINUTES = {HOURLY: 130, REAL_TIME: 15}
+LAG_MINUTES_OTHERWISE = 2 * 24 * 60 + 10
 
 _YAML_CREDENTIALS = ("access_key", "secret_key", "region", "role_arn", "external_id")
 

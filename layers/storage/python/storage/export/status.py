@@ -49,7 +49,10 @@ def glance(connection: Connection, settings: Settings) -> dict[str, Any]:
                        (array_agg(last_error ORDER BY attempted_at DESC)
                            FILTER (WHERE last_error IS NOT NULL AND state <> 'delivered'))[1] AS last_error,
                        max(attempted_at) FILTER (WHERE last_error IS NOT NULL AND state <> 'delivered') AS last_error_at
-                  FROM export_deliveries d JOIN export_batches b USING (batch_id)
+                  FROM (SELECT unnest(%(destinations)s::text[]) AS destination
+                        UNION SELECT destination FROM export_deliveries) named
+                  LEFT JOIN export_deliveries d USING (destination)
+                  LEFT JOIN export_batches b USING (batch_id)
                  GROUP BY destination)
             SELECT destination, planned, written, delivered, planned + written AS pending, rows, bytes, backlog_events,
                    round(backlog_events::numeric * bytes / nullif(rows, 0))::bigint AS backlog_bytes,
@@ -60,7 +63,11 @@ def glance(connection: Connection, settings: Settings) -> dict[str, Any]:
               FROM known
              ORDER BY destination DESC
             """,
-            {"unplanned": unplanned["events"], "since": unplanned["since"]},
+            {
+                "unplanned": unplanned["events"],
+                "since": unplanned["since"],
+                "destinations": [destination.name for destination in settings.destinations()],
+            },
         ).fetchall()
     return {
         "unplanned_events": unplanned["events"],
