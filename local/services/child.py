@@ -61,8 +61,19 @@ def spawn(
     death_signal: int = signal.SIGTERM,
     user: int | None = None,
     group: int | None = None,
+    gives_way: bool = False,
 ) -> subprocess.Popen[bytes]:
-    """Start a program in a session of its own, its output appended to *log*; it dies with this process."""
+    """Start a program in a session of its own, its output appended to *log*; it dies with this process.
+
+    One that *gives_way* takes the processor after others.
+    """
+    mortal = die_with_parent(death_signal)
+
+    def prepare() -> None:
+        mortal()
+        if gives_way:
+            give_way()
+
     with log.open("ab") as output:
         return subprocess.Popen(
             [str(argument) for argument in arguments],
@@ -75,7 +86,7 @@ def spawn(
             user=user,
             group=group,
             extra_groups=[] if user is not None else None,
-            preexec_fn=die_with_parent(death_signal),
+            preexec_fn=prepare,
         )
 
 

@@ -64,6 +64,8 @@ class LocalStack:
             },
             log=self._log,
             death_signal=signal.SIGKILL,
+            # In real life it is another machine, that takes nothing from who receives beacons.
+            gives_way=True,
         )
 
     def wait(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 from typing import IO
 
 import pyarrow as pa
@@ -13,6 +14,9 @@ from storage.settings import Compression
 ROW_GROUP_ROWS = 131_072
 # A row group of large events ends sooner, or it would not fit into the memory that an export may take.
 ROW_GROUP_BYTES = 24 * 1024 * 1024
+# Where the C library has it.
+_trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+
 # A dictionary pays where values repeat; of these it would be built in vain.
 UNIQUE = ("id", "event_id", "timestamp", "raw_event_data", "created_at")
 # Measured: of events the third level is no smaller than the first, and takes twice as long.
@@ -61,6 +65,13 @@ class ParquetWriter:
             rows = rows.take(_order(rows))
             self._writer.write_table(rows.rename_columns(self._names), row_group_size=ROW_GROUP_ROWS)
             self._rows = self._bytes = 0
+            _give_back()
+
+
+def _give_back() -> None:
+    """Let the C library give the system what is free: the driver's buffers are its, and would stay for good (malloc_trim(3))."""
+    if _trim is not None:
+        _trim(0)
 
 
 def _order(rows: pa.Table) -> pa.Array:

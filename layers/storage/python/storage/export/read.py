@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import socket
 import sys
-from collections.abc import Iterator
+from array import array
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
+from functools import lru_cache
+from itertools import accumulate
 from queue import Empty, Queue
 from threading import Event, Thread
 
@@ -35,8 +39,12 @@ ROWS = pa.schema(
 
 # How much PostgreSQL hands over at once; with the row groups it decides how much memory an export takes.
 BATCH_BYTES = 2 * 1024 * 1024
-# Read while what came before is encoded, and no more.
-BATCHES_AHEAD = 4
+# Read while what came before is encoded, and no more: as much as a row group, so that neither waits for the other.
+BATCHES_AHEAD = 12
+
+# Where the 32 digits of a UUID stand in its text of 36 characters.
+UUID_PLACES = [place for place in range(36) if place not in (8, 13, 18, 23)]
+PGSQL_AF_INET = 2
 
 
 def record_batches(url: str, from_id: int, to_id: int, by_site: bool = False) -> Iterator[pa.RecordBatch]:
@@ -93,7 +101,54 @@ def _read(url: str, from_id: int, to_id: int, by_site: bool) -> Iterator[pa.Reco
         stream, _ = statement.execute_query()
         batches = pa.RecordBatchReader.from_stream(stream)
         while (batch := _next(batches)) is not None:
-            yield batch.cast(ROWS)
+            yield _in_rows(batch)
+
+
+def _in_rows(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """A batch as PostgreSQL sent it, in the columns of `ROWS`.
+
+    It sends UUIDs and addresses as the bytes that they are: their texts cost it a third of its time, and us next to none.
+    """
+    columns = [
+        READABLE[field.name](column.storage) if field.name in READABLE else column
+        for field, column in zip(ROWS, batch.columns, strict=True)
+    ]
+    return pa.RecordBatch.from_arrays(columns, ROWS.names).cast(ROWS)
+
+
+def _uuids(values: pa.FixedSizeBinaryArray) -> pa.Array:
+    """The texts of UUIDs, none of which is null."""
+    start, rows = values.offset * 16, len(values)
+    digits = memoryview(values.buffers()[1])[start : start + rows * 16].hex().encode()
+    texts = bytearray(b"-" * (rows * 36))
+    # All first digits, then all second ones, and so on: each into its place in every text.
+    for digit, place in enumerate(UUID_PLACES):
+        texts[place::36] = digits[digit::32]
+    return _texts(range(0, rows * 36 + 1, 36), bytes(texts))
+
+
+def _addresses(values: pa.BinaryArray) -> pa.Array:
+    """The texts of addresses without their netmasks, as `host()` writes them; each value's once."""
+    distinct = values.dictionary_encode()
+    texts = [_address(value) for value in distinct.dictionary.to_pylist()]
+    return _texts(accumulate(map(len, texts), initial=0), b"".join(texts)).take(distinct.indices)
+
+
+@lru_cache(maxsize=16_384)
+def _address(sent: bytes) -> bytes:
+    """The text of an address: sent are its family, the bits of its mask, whether it is a network, its length, and itself."""
+    address = sent[4:]
+    family = socket.AF_INET if sent[0] == PGSQL_AF_INET else socket.AF_INET6
+    return socket.inet_ntop(family, address).encode()
+
+
+def _texts(offsets: Iterable[int], data: bytes) -> pa.Array:
+    # Made of Python's strings by Arrow itself, it would load pandas to ask whether they are its.
+    places = array("i", offsets)
+    return pa.Array.from_buffers(pa.string(), len(places) - 1, [None, pa.py_buffer(places), pa.py_buffer(data)])
+
+
+READABLE: dict[str, Callable[[pa.Array], pa.Array]] = {"event_id": _uuids, "ip_address": _addresses}
 
 
 def _one(number: int) -> pa.Array:
@@ -123,8 +178,8 @@ RANGE = """
 """
 BY_ID = """
     /* export.read */
-    SELECT id, event_id::text, event_type, session_id, visitor_id, site_id, timestamp, url, path,
-           user_agent, host(ip_address) AS ip_address, raw_event_data, created_at
+    SELECT id, event_id, event_type, session_id, visitor_id, site_id, timestamp, url, path,
+           user_agent, ip_address, raw_event_data, created_at
       FROM events
      WHERE id > current_setting('evothesis.from_id')::bigint
        AND id <= current_setting('evothesis.to_id')::bigint
@@ -132,8 +187,8 @@ BY_ID = """
 """
 BY_SITE = """
     /* export.read_by_site */
-    SELECT id, event_id::text, event_type, session_id, visitor_id, site_id, timestamp, url, path,
-           user_agent, host(ip_address) AS ip_address, raw_event_data, created_at
+    SELECT id, event_id, event_type, session_id, visitor_id, site_id, timestamp, url, path,
+           user_agent, ip_address, raw_event_data, created_at
       FROM events
      WHERE id > current_setting('evothesis.from_id')::bigint
        AND id <= current_setting('evothesis.to_id')::bigint
