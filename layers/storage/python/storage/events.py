@@ -135,10 +135,20 @@ def settled_mark(connection: Connection) -> int:
         WritersBusy: a writer did not end its transaction in time.
     """
     try:
-        with connection.transaction():
-            connection.execute("/* events.mark_patience */ SET LOCAL lock_timeout = '500ms'")
-            connection.execute("/* events.mark_lock */ SELECT pg_advisory_xact_lock(1163284308, 1)")
-            row = connection.execute("/* events.mark */ SELECT coalesce(max(id), 0) FROM events").fetchone()
+        # In one trip, which is a transaction by itself: writers wait for PostgreSQL alone, and never for us. Each
+        # statement sees what was committed before it began, so the look comes after the lock.
+        looked = connection.execute(
+            """
+            /* events.mark */
+            SET LOCAL lock_timeout = '500ms';
+            SELECT pg_advisory_xact_lock(1163284308, 1);
+            SELECT coalesce(max(id), 0) FROM events
+            """,
+            prepare=False,
+        )
+        while looked.nextset():
+            pass
+        row = looked.fetchone()
     except psycopg.errors.LockNotAvailable:
         raise WritersBusy("a transaction that stored events is still open; end it, or try again later") from None
     return int(row[0]) if row else 0
