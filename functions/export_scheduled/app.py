@@ -29,6 +29,8 @@ IDEMPOTENCY_KEY = re.compile(r"[!-~]{1,255}")
 PAGE = 100
 DAY = dt.timedelta(days=1)
 MOST_DAYS = 31
+MOST_LINES = 5000
+FIRST = dt.datetime.min.replace(tzinfo=dt.UTC)
 
 
 # What `evothesis verify` and the like ask, by the source of their event: the bucket's rights are the exporter's.
@@ -56,7 +58,7 @@ def export_scheduled(event: dict[str, Any], context: Any) -> dict[str, Any]:
     try:
         outcome = export.run(current, has_time=_clock(context))
         _told(outcome)
-        if current.export_sooner_events and current.schedule_expression == settings.REAL_TIME:
+        if event.get("source") == "aws.events" and current.export_sooner_events and current.is_real_time:
             for more in export.sooner(current, current.export_sooner_events, until, _clock(context)):
                 _told(more)
     except ExportRunning:
@@ -117,8 +119,8 @@ def conservation() -> Response:
     query: dict[str, str] = dict(api.request.query_params or {})
     now = dt.datetime.now(dt.UTC)
     end = _hour(query.get("to"), "to", now)
-    start = _hour(query.get("from"), "from", end - DAY)
-    if not start <= end <= start + MOST_DAYS * DAY:
+    start = _hour(query.get("from"), "from", max(end, FIRST + DAY) - DAY)
+    if not dt.timedelta() <= end - start <= MOST_DAYS * DAY:
         raise ApiError(400, "range_invalid", f"`from` has to be before `to`, by {MOST_DAYS} days at most")
     current = settings.current()
     names = [item.name for item in current.destinations()]
@@ -126,6 +128,11 @@ def conservation() -> Response:
     lines = database.run(url, lambda connection: balance.balance(connection, names, start, end))
     if site_id := query.get("site_id"):
         lines = [line for line in lines if line.site_id == site_id]
+    if len(lines) > MOST_LINES:
+        message = (
+            f"there are {len(lines)} lines; ask for fewer hours, or for one `site_id`, to have {MOST_LINES} at most"
+        )
+        raise ApiError(400, "range_invalid", message)
     balanced = all(not one.difference for line in lines for one in line.destinations.values())
     body = {"from": start, "to": end, "balanced": balanced, "lines": [line.as_dict() for line in lines]}
     return answer(body)
@@ -135,11 +142,11 @@ def _hour(text: str | None, name: str, otherwise: dt.datetime) -> dt.datetime:
     """The hour that a parameter is in; a `to` inside of an hour means all of it."""
     try:
         moment = dt.datetime.fromisoformat(text.replace(" ", "+")) if text else otherwise
-    except ValueError:
+        moment = moment if moment.tzinfo else moment.replace(tzinfo=dt.UTC)
+        hour = moment.astimezone(dt.UTC).replace(minute=0, second=0, microsecond=0)
+        return hour + balance.HOUR if name == "to" and moment > hour else hour
+    except (ValueError, OverflowError):
         raise ApiError(400, f"{name}_invalid", f"`{name}` has to be a time such as 2026-11-24T10:00:00Z") from None
-    moment = moment if moment.tzinfo else moment.replace(tzinfo=dt.UTC)
-    hour = moment.astimezone(dt.UTC).replace(minute=0, second=0, microsecond=0)
-    return hour + balance.HOUR if name == "to" and moment > hour else hour
 
 
 @api.route("/export/config", "GET")

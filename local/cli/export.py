@@ -30,14 +30,14 @@ LOOK_SECONDS = 0.5
 @click.option("--to", "to_time", type=Moment(), help="And before this one.")
 @click.option("--site", help="Of this site alone.")
 @click.option("--format", "formats", multiple=True, type=click.Choice(FORMATS), help="In this format, or several.")
-@click.option("--bucket", type=click.Choice(["client", "backup"]), default="client", show_default=True)
+@click.option("--bucket", type=click.Choice(["client", "backup"]), help="Into this bucket; else the client's.")
 def export(as_json: bool, dry_run: bool, config: Path | None, sample: int, **wanted: Any) -> None:
     """Deliver every event that is due to both buckets, and wait for it.
 
     With --dry-run nothing is delivered. With --from and --to a range of time is written as files of its own, below
     handoffs/ in the client's or the backup bucket, and the regular stream stays as it is.
     """
-    if wanted["from_time"] or wanted["to_time"] or wanted["site"] or wanted["formats"]:
+    if any(wanted[name] is not None for name in ("from_time", "to_time", "site", "bucket")) or wanted["formats"]:
         if not (wanted["from_time"] and wanted["to_time"]) or dry_run:
             raise click.UsageError("a hand-off takes --from and --to, and no --dry-run")
         sys.exit(0 if hand_off(_asked(wanted), as_json) else 1)
@@ -50,7 +50,7 @@ def export(as_json: bool, dry_run: bool, config: Path | None, sample: int, **wan
 
 def _asked(wanted: dict[str, Any]) -> dict[str, Any]:
     return {
-        "destination": wanted["bucket"],
+        "destination": wanted["bucket"] or "client",
         "from_time": wanted["from_time"],
         "to_time": wanted["to_time"],
         "site_id": wanted["site"],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,8 @@ import click
 from cli.report import ask
 from storage import settings
 
-# What a file decides by itself: without them in it, there are none.
-WHOLE: dict[str, Any] = {"export_filters": {}, "export_transforms": {}}
+# What a file decides by itself: without them in it, and in the environment, there are none.
+WHOLE = ("export_filters", "export_transforms")
 
 
 def preview(config: Path | None, sample: int, as_json: bool) -> bool:
@@ -24,7 +25,8 @@ def preview(config: Path | None, sample: int, as_json: bool) -> bool:
     proposed = None
     if config:
         named = settings.from_yaml(config)
-        proposed = {**WHOLE, **{name: value for name, value in named.items() if name.startswith("export_")}}
+        none: dict[str, Any] = {name: {} for name in WHOLE if name.upper() not in os.environ}
+        proposed = {**none, **{name: value for name, value in named.items() if name.startswith("export_")}}
     report = ask("evothesis.preview", {"sample": sample, "settings": proposed})
     if report is None:
         return False

@@ -79,10 +79,35 @@ def test_where_time_runs_out_it_goes_on_with_the_next_hour(connection, buckets, 
     assert sorted(row["id"] for row in found.rows["parquet"]) == list(range(1, 31))
 
 
+def test_another_hand_off_of_the_same_between_two_turns_is_not_mixed_with_it(connection, buckets, many):
+    for hour in (3, 9):
+        many(10, f"2026-11-23 {hour:02}:30:00+00")
+    left = itertools.count(-9)
+    progress = handoff.run(settings.current(), DAY, None, lambda: next(left) < 0)
+    assert progress["unfinished"]
+    handoff.run(settings.current(), {**DAY, "formats": ["csv"]})
+    with pytest.raises(HandoffInvalid, match="begin it anew"):
+        handoff.run(settings.current(), DAY, progress)
+
+
+def test_a_format_that_is_named_twice_is_written_once(connection, many, hand_off):
+    many(30)
+    done, found = hand_off(formats=["csv", "csv"])
+    assert (done["rows"], len(found.rows["csv"])) == (30, 30)
+
+
+def test_it_brings_its_own_contract(connection, many, hand_off, environ):
+    environ["EXPORT_TRANSFORMS"] = '{"drop": ["user_agent"]}'
+    many(30)
+    done, found = hand_off()
+    assert f"{done['prefix']}/schema/{found.manifests[0]['schema']}/columns.json" in found.keys
+
+
 def test_the_clients_filters_hold_in_its_bucket_and_not_in_the_other(connection, event, environ, hand_off):
     environ["EXPORT_FILTERS"] = '{"event_types": ["click"]}'
     events.append(connection, [event(), event(event_type="click")])
-    now = dt.datetime.now(dt.UTC)
+    connection.execute("UPDATE events SET created_at = created_at - interval '1 minute'")
+    now = dt.datetime.now(dt.UTC).replace(microsecond=0)
     wanted = {"from_time": (now - dt.timedelta(hours=1)).isoformat(), "to_time": now.isoformat()}
     assert hand_off(**wanted)[0]["rows"] == 1
     assert hand_off(**wanted, destination="backup")[0]["rows"] == 2
@@ -93,8 +118,13 @@ def test_the_clients_filters_hold_in_its_bucket_and_not_in_the_other(connection,
     [
         ({"to_time": "2026-11-22T00:00:00Z"}, "begin before it ends"),
         ({"to_time": "2999-01-01T00:00:00Z"}, "end in the past"),
-        ({"from_time": "2026-11-23T00:00:00"}, "with their zone"),
+        ({"from_time": "2026-11-23T00:00:00"}, "with its zone"),
         ({"from_time": "yesterday"}, "FROM_TIME"),
+        ({"from_time": "2026-11-23T00:00:00.5Z"}, "whole seconds"),
+        ({"from_time": "0001-01-01T00:00:00+05:45"}, "FROM_TIME"),
+        ({"site_id": ""}, "SITE_ID"),
+        ({"site_id": "a\0b"}, "SITE_ID"),
+        ({"site_id": "ü" * 200}, "SITE_ID"),
         ({"destination": "other"}, "DESTINATION"),
         ({"formats": ["xml"]}, "FORMATS"),
     ],

@@ -90,10 +90,12 @@ def test_a_manifest_that_is_gone_is_named_by_the_next_and_by_the_ledger(bucket):
     assert ("json", "the ids after 50 up to 100 are in no manifest") in problems()
 
 
-def test_a_manifest_that_was_altered_is_named_by_the_next(bucket):
+def test_a_manifest_that_was_altered_is_named_by_the_next_and_by_the_ledger(bucket):
     bucket.change(bucket.keys("/manifests/")[0], note="a word")
-    [(_, problem)] = problems()
-    assert problem == "names another manifest in place 1 than the one that lies there: that one was altered"
+    assert [problem for _, problem in problems()] == [
+        "names another manifest in place 1 than the one that lies there: that one was altered",
+        "is not the manifest that was delivered",
+    ]
 
 
 def test_a_manifest_that_cannot_be_read_is_named(bucket):

@@ -112,6 +112,13 @@ def test_a_message_goes_with_the_transaction_that_it_tells_of(connection, receiv
         ("mapped.example", ["::ffff:10.0.0.5"], False),
         ("unique.example", ["fd00::1"], False),
         ("this.example", ["127.0.0.1"], True),
+        ("nat64.example", ["64:ff9b::a9fe:a9fe"], False),
+        ("six-to-four.example", ["2002:a9fe:a9fe::1"], False),
+        ("compatible.example", ["::10.0.0.5"], False),
+        ("translated.example", ["::ffff:0:a00:5"], False),
+        ("multicast.example", ["224.0.0.1"], False),
+        ("azure.example", ["168.63.129.16"], False),
+        ("public6.example", ["2606:2800:220:1::1"], True),
     ],
 )
 def test_only_public_addresses_and_this_machine_are_asked(monkeypatch, host, addresses, allowed):
@@ -124,8 +131,32 @@ def test_only_public_addresses_and_this_machine_are_asked(monkeypatch, host, add
     else:
         with pytest.raises(post.NotTaken, match="not a public address"):
             post._address(parts, False)
-    if "169" not in addresses[0]:
-        assert post._address(parts, True)
+
+
+@pytest.mark.parametrize("address", ["10.0.0.5", "192.168.1.1", "fd00::1", "100.64.0.1"])
+def test_private_addresses_are_asked_where_they_are_meant(monkeypatch, address):
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: [(0, 0, 0, "", (address, 443))])
+    assert post._address(post.urlsplit("https://inside.example/"), True) == address
+
+
+@pytest.mark.parametrize("address", ["169.254.169.254", "fd00:ec2::254", "100.100.100.200", "0.0.0.0", "::"])
+def test_what_tells_a_machine_its_secrets_is_never_asked(monkeypatch, address):
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: [(0, 0, 0, "", (address, 443))])
+    with pytest.raises(post.NotTaken):
+        post._address(post.urlsplit("https://inside.example/"), True)
+
+
+def test_an_endpoint_that_never_ends_is_left_and_the_try_counts(connection, receiver, monkeypatch):
+    monkeypatch.setattr(post, "SECONDS", 0.2)
+    release = threading.Event()
+    monkeypatch.setattr(receiver, "do_POST", lambda _: release.wait(30))
+    webhooks.tell(connection, "a", {})
+    assert send(connection) == {"sent": 0, "failed": 1}
+    release.set()
+    assert connection.execute("SELECT attempts, last_error FROM webhook_messages").fetchone() == (
+        1,
+        "localhost took longer than 0.2 s",
+    )
 
 
 @pytest.mark.parametrize(
@@ -135,6 +166,9 @@ def test_only_public_addresses_and_this_machine_are_asked(monkeypatch, host, add
         ("URL", "https://user@ops.example.com/"),
         ("URL", "file:///etc/passwd"),
         ("URL", "https://ops.example.com:99999/"),
+        ("URL", "https://[1:2]/"),
+        ("SECRET", " "),
+        ("SECRET", "whsec_" + "A" * 33),
         ("SECRET", "hush"),
         ("SECRET", "whsec_short"),
     ],
@@ -171,7 +205,8 @@ def test_a_destination_that_lags_and_catches_up_is_told_of_once_each(connection,
     limit = dt.timedelta(hours=1)
     many(30)
     alarms.watch_lag(connection, limit)
-    assert told(connection) == [], "nothing is known of any destination before the first batch"
+    assert [data["destination"] for _, data in told(connection)] == ["client"], "it never worked"
+    connection.execute("TRUNCATE webhook_messages, export_alarms")
     fault("client", "PutObject", (403, "AccessDenied"))
     run.run(settings.current())
     for _ in range(2):

@@ -12,7 +12,9 @@ from storage import webhooks
 from storage.database import Connection
 
 
-def watch_refusals(connection: Connection, failures: Mapping[str, str], asked: Mapping[str, str]) -> None:
+def watch_refusals(
+    connection: Connection, failures: Mapping[str, str], asked: Mapping[str, str], *, all_tried: bool = True
+) -> None:
     """Tell that a destination refuses, or takes again what it is given.
 
     *failures* are those of a run by destination, and *asked* the buckets that it wanted to write to by destination.
@@ -21,7 +23,7 @@ def watch_refusals(connection: Connection, failures: Mapping[str, str], asked: M
         about = {"destination": destination, "bucket": bucket}
         if destination in failures:
             _raise(connection, destination, "refused", "export.refused", {**about, "reason": failures[destination]})
-        else:
+        elif all_tried:
             _lower(connection, destination, "refused", about)
 
 
@@ -49,9 +51,15 @@ LAGS = """
         SELECT d.destination,
                least(min(b.window_start) FILTER (WHERE b.delivered_at IS NULL AND d.delivered_at IS NULL AND b.to_id > b.from_id),
                      (SELECT created_at FROM unplanned)) AS since
-          FROM export_deliveries d JOIN export_batches b USING (batch_id)
-         WHERE b.delivered_at IS NULL OR b.batch_id = (SELECT batch_id FROM export_batches ORDER BY planned_at DESC LIMIT 1)
-         GROUP BY d.destination)
+          FROM export_deliveries d JOIN export_batches b USING (batch_id),
+               (SELECT batch_id FROM export_batches ORDER BY planned_at DESC LIMIT 1) last
+         WHERE (b.delivered_at IS NULL OR b.batch_id = last.batch_id)
+           -- One that is set no more lacks what it lacks; it is nobody's failure.
+           AND d.destination IN (SELECT destination FROM export_deliveries WHERE batch_id = last.batch_id)
+         GROUP BY d.destination
+        UNION ALL
+        -- An exporter that never worked has nothing that it lags behind.
+        SELECT 'client', created_at FROM unplanned WHERE NOT EXISTS (SELECT 1 FROM export_batches))
     SELECT destination, since, now() - since AS lag FROM late
 """
 

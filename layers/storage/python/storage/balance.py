@@ -86,8 +86,10 @@ CAME = """
     SELECT 'erased', hour, site_id, sum(events)::bigint
       FROM erased_events WHERE hour >= %(start)s AND hour < %(end)s GROUP BY 2, 3
     UNION ALL
-    SELECT 'refused', date_trunc('hour', received_at, 'UTC'), coalesce(site_id, ''), count(*)
-      FROM rejected_events WHERE received_at >= %(start)s AND received_at < %(end)s GROUP BY 2, 3
+    -- Whoever makes names up makes no lines.
+    SELECT 'refused', date_trunc('hour', received_at, 'UTC'), coalesce(s.site_id, ''), count(*)
+      FROM rejected_events r LEFT JOIN sites s ON s.site_id = r.site_id
+     WHERE received_at >= %(start)s AND received_at < %(end)s GROUP BY 2, 3
     UNION ALL
     SELECT 'withheld', hour, site_id, sum(beacons)::bigint
       FROM withheld_beacons WHERE hour >= %(start)s AND hour < %(end)s GROUP BY 2, 3
@@ -143,7 +145,8 @@ def due(connection: Connection, destination: str, bucket: str, most: int) -> lis
                      WHERE destination = %(destination)s AND bucket = %(bucket)s), '-infinity')
              GROUP BY 1)
         SELECT hour FROM hours
-         WHERE hour < date_trunc('hour', least(now(), (SELECT created_at FROM unplanned)), 'UTC')
+         -- A transaction that was open over the end of the hour has ended.
+         WHERE hour < date_trunc('hour', least(now() - interval '5 minutes', (SELECT created_at FROM unplanned)), 'UTC')
            AND hour < coalesce((SELECT min(hour) FROM hours WHERE NOT whole), 'infinity')
          ORDER BY hour LIMIT %(most)s
         """,

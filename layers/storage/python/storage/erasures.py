@@ -18,6 +18,8 @@ def erase(connection: Connection, visitor_id: str) -> dict[str, Any]:
     its receipt says so.
     """
     with connection.transaction(), connection.cursor(row_factory=dict_row) as cursor:
+        # Not while an exporter begins to read: what is erased is in what it read, or is not, and that has to be known.
+        cursor.execute("/* erasures.turn */ SELECT pg_advisory_xact_lock(1163284308, 5)")
         row = cursor.execute(
             """
             /* erasures.erase */

@@ -208,15 +208,25 @@ def undelivered(connection: Connection) -> list[Batch]:
         ).fetchall()
 
 
-def reading(connection: Connection, batch_id: str, destinations: Sequence[str]) -> None:
-    """Record that the events of a batch are read from now on: what is erased later is in what is written."""
-    connection.execute(
-        """
-        /* ledger.reading */
-        UPDATE export_deliveries SET read_at = clock_timestamp() WHERE batch_id = %s AND destination = ANY(%s)
-        """,
-        (batch_id, list(destinations)),
-    )
+@contextmanager
+def reading(connection: Connection, batch_id: str, destinations: Sequence[str]) -> Iterator[None]:
+    """Begin to read the events of a batch: no erasure is under way in the block, in which the first of them has to be read.
+
+    So what is erased was so before all of them were read, or comes after, and the ledger tells which.
+    """
+    connection.execute("/* ledger.hold_erasures */ SELECT pg_advisory_lock(1163284308, 5)")
+    try:
+        connection.execute(
+            """
+            /* ledger.reading */
+            UPDATE export_deliveries SET read_at = clock_timestamp() WHERE batch_id = %s AND destination = ANY(%s)
+            """,
+            (batch_id, list(destinations)),
+        )
+        yield
+    finally:
+        if not connection.closed:
+            connection.execute("/* ledger.let_erasures */ SELECT pg_advisory_unlock(1163284308, 5)")
 
 
 def announce(connection: Connection, batch_id: str, destination: str, key: str) -> None:
@@ -397,6 +407,20 @@ def delivered_manifests(connection: Connection, destination: str) -> list[tuple[
     return [(row[0], row[1], row[2]) for row in rows]
 
 
+def delivered_as(connection: Connection, destination: str) -> dict[str, tuple[dict[str, Any], str, str | None]]:
+    """Of every batch that a destination has: how it was planned to become objects, the bucket, and its manifest's SHA-256."""
+    rows = connection.execute(
+        """
+        /* ledger.delivered_as */
+        SELECT b.batch_id, b.layout, d.bucket, d.manifest_sha256
+          FROM export_deliveries d JOIN export_batches b USING (batch_id)
+         WHERE d.destination = %s AND d.state = 'delivered'
+        """,
+        (destination,),
+    ).fetchall()
+    return {row[0]: (row[1], row[2], row[3]) for row in rows}
+
+
 def ids_between(connection: Connection, after: int, to: int) -> tuple[int, int]:
     """How many events there are with `after < id <= to`, and the sum of their ids."""
     row = connection.execute(
@@ -420,17 +444,19 @@ def highest_planned(connection: Connection) -> int:
     return highest
 
 
-def unplanned_ids(connection: Connection) -> int:
-    """How many ids were drawn since the last one that is in a batch: as many events, or a few less."""
-    row = connection.execute(
-        """
-        /* ledger.unplanned_ids */
-        SELECT coalesce((SELECT max(id) FROM events), 0) - coalesce((SELECT max(to_id) FROM export_batches), 0)
-        """
-    ).fetchone()
-    assert row is not None, "a SELECT without FROM gives one row"
-    ids: int = row[0]
-    return ids
+def has_unplanned(connection: Connection, most: int) -> bool:
+    """Whether so many events are in no batch yet."""
+    return (
+        connection.execute(
+            """
+            /* ledger.has_unplanned */
+            SELECT 1 FROM events WHERE id > (SELECT coalesce(max(to_id), 0) FROM export_batches)
+             ORDER BY id OFFSET %s LIMIT 1
+            """,
+            (most - 1,),
+        ).fetchone()
+        is not None
+    )
 
 
 def reopen(connection: Connection, batch_ids: Sequence[str], destination: str) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import datetime as dt
 import ipaddress
 import socket
+from collections.abc import Callable
+from threading import Thread
 from urllib.parse import SplitResult, urlsplit
 
 import urllib3
@@ -12,8 +14,22 @@ from standardwebhooks import Webhook
 
 from storage.settings import Settings
 
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+# Of all that a try does: a look-up and two round trips, of an endpoint that works.
+SECONDS = 15
 TIMEOUT = urllib3.Timeout(connect=5, read=10)
 PORTS = {"http": 80, "https": 443}
+
+WORLD = ipaddress.ip_network("2000::/3")
+PRIVATE = [
+    ipaddress.ip_network(text)
+    for text in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "fc00::/7")
+]
+# Link-local, 6to4 and its relays, Teredo.
+NOWHERE = [ipaddress.ip_network(text) for text in ("169.254.0.0/16", "192.88.99.0/24", "2002::/16", "2001::/32")]
+# What tells a machine of a cloud its secrets: AWS, Alibaba, Azure.
+METADATA = [ipaddress.ip_address(text) for text in ("fd00:ec2::254", "100.100.100.200", "168.63.129.16")]
 
 
 class NotTaken(Exception):
@@ -42,22 +58,38 @@ def post(settings: Settings, message_id: str, body: str) -> None:
     }
     target = f"{parts.path or '/'}{'?' + parts.query if parts.query else ''}"
     port = parts.port or PORTS[parts.scheme]
-    try:
-        with _pool(parts, address, port) as pool:
-            answer = pool.request(
-                "POST",
-                target,
-                body=body.encode(),
-                headers=headers,
-                redirect=False,
-                retries=False,
-                preload_content=False,
-            )
-            answer.close()
-    except (urllib3.exceptions.HTTPError, OSError) as error:
-        raise NotTaken(f"{parts.hostname} cannot be reached: {' '.join(str(error).split())}") from None
-    if not 200 <= answer.status < 300:
-        raise NotTaken(f"{parts.hostname} answered {answer.status}")
+    status = _within(SECONDS, lambda: _status(_pool(parts, address, port), target, body, headers))
+    if isinstance(status, Exception):
+        raise NotTaken(f"{parts.hostname} cannot be reached: {' '.join(str(status).split())}")
+    if status is None:
+        raise NotTaken(f"{parts.hostname} took longer than {SECONDS} s")
+    if not 200 <= status < 300:
+        raise NotTaken(f"{parts.hostname} answered {status}")
+
+
+def _status(pool: urllib3.HTTPConnectionPool, target: str, body: str, headers: dict[str, str]) -> int:
+    with pool:
+        answer = pool.request(
+            "POST", target, body=body.encode(), headers=headers, redirect=False, retries=False, preload_content=False
+        )
+        answer.close()
+        return answer.status
+
+
+def _within(seconds: float, work: Callable[[], int]) -> int | Exception | None:
+    """What *work* gives or raises; None where it takes longer: the time-out of a socket begins again with each byte."""
+    result: list[int | Exception] = []
+
+    def run() -> None:
+        try:
+            result.append(work())
+        except Exception as error:  # noqa: BLE001 - whoever waits gets it
+            result.append(error)
+
+    thread = Thread(target=run, name="webhook", daemon=True)
+    thread.start()
+    thread.join(seconds)
+    return result[0] if result else None
 
 
 def _pool(parts: SplitResult, address: str, port: int) -> urllib3.HTTPConnectionPool:
@@ -83,11 +115,14 @@ def _address(parts: SplitResult, allow_private: bool) -> str:
     return addresses[0]
 
 
-def _may_be_asked(scheme: str, address: ipaddress.IPv4Address | ipaddress.IPv6Address, allow_private: bool) -> bool:
-    mapped = getattr(address, "ipv4_mapped", None)
-    address = mapped or address
+def _may_be_asked(scheme: str, address: Address, allow_private: bool) -> bool:
+    # An address of one kind that stands in one of the other leads to it.
+    address = getattr(address, "ipv4_mapped", None) or address
     if address.is_loopback:
         return True
-    if scheme == "http":
+    if scheme == "http" or address in METADATA or any(address in network for network in NOWHERE):
         return False
-    return address.is_global or (allow_private and not address.is_link_local and not address.is_multicast)
+    if any(address in network for network in PRIVATE):
+        return allow_private
+    # Of IPv6 what is given out to the world; what leads on to IPv4 is in NOWHERE.
+    return address.is_global and not address.is_multicast and (address.version == 4 or address in WORLD)

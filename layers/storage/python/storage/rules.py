@@ -35,7 +35,8 @@ ColumnType = Literal["string", "integer", "number", "boolean"]
 NAME = re.compile(r"[a-z_][a-z0-9_]{0,62}")
 PATH = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*")
 # What a reader makes of the folders that an object lies in.
-FOLDERS = ("date", "hour")
+FOLDERS = ("date", "hour", "site")
+LONGEST_EXPRESSION = 1000
 
 
 class Filters(BaseModel):
@@ -66,6 +67,10 @@ class Filters(BaseModel):
     def keeps_all(self) -> bool:
         """Whether no event is left out."""
         return not (self.sites or self.event_types or self.where)
+
+    def hides(self, column: str) -> bool:
+        """Whether a column is not among those that were chosen."""
+        return bool(self.fields) and column not in self.fields
 
 
 class Flattened(BaseModel):
@@ -116,10 +121,19 @@ class Transforms(BaseModel):
                     )
                 if not PATH.fullmatch(name):
                     raise ValueError(f"{what}: {name} is neither a column nor a path such as data.email")
+                self._require_place(what, name)
         if "id" in self.drop:
             raise ValueError("drop: `id` has to stay: by it every event is proven to be there once")
         self._require_names()
         return self
+
+    def _require_place(self, what: str, name: str) -> None:
+        """A name that hides nothing would be taken for one that does."""
+        first, _, rest = name.partition(".")
+        if name in self.flatten or (name in self.rename.values() and name not in COLUMNS):
+            raise ValueError(f"{what}: {name} is made later; name the column or the path that it is made of")
+        if rest and first in COLUMNS:
+            raise ValueError(f"{what}: {name}: a path begins in the event, such as data.email, and not in a column")
 
     def _require_names(self) -> None:
         left = [name for name in (*COLUMNS, *self.flatten) if name not in self.drop]
@@ -138,8 +152,12 @@ def _require_expression(text: str) -> None:
     import jmespath  # noqa: PLC0415
     from jmespath.exceptions import JMESPathError  # noqa: PLC0415
 
+    if len(text) > LONGEST_EXPRESSION:
+        raise ValueError(f"an expression has at most {LONGEST_EXPRESSION} characters")
     try:
         jmespath.compile(text)
+    except RecursionError:
+        raise ValueError("the expression is nested too deep") from None
     except JMESPathError as error:
         raise ValueError(f"{text!r} is not JMESPath: {' '.join(str(error).split())}") from None
 

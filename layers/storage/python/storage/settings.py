@@ -6,9 +6,12 @@ import datetime as dt
 import json
 import os
 import re
+from base64 import b64decode
 from functools import lru_cache
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
+from urllib.parse import urlsplit
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
@@ -37,7 +40,7 @@ WEBHOOK = re.compile(
     rf"(?:https://(?:[A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])|http://(?:localhost|127(?:\.\d{{1,3}}){{3}}|\[::1\]))(?:{PORT})?(?:[/?]\S*)?"
 )
 # 24 to 64 bytes, as the specification has it.
-WEBHOOK_SECRET = re.compile(r"whsec_[A-Za-z0-9+/]{32,88}={0,2}")
+SECRET_BYTES = range(24, 65)
 DATABASE = re.compile(r"postgres(?:ql)?://")
 # https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html
 ROLE = re.compile(r"arn:aws[a-z-]*:iam::\d{12}:role/[\w+=,.@/-]{1,576}", re.ASCII)
@@ -216,16 +219,16 @@ class Settings(BaseSettings):
     @field_validator("webhook_url")
     @classmethod
     def _webhook(cls, value: str | None) -> str | None:
-        if value is not None and not WEBHOOK.fullmatch(value):
+        if value is not None and not (WEBHOOK.fullmatch(value) and _has_host(value)):
             raise ValueError("is not a URL such as https://ops.example.com/hooks (http:// is for this machine alone)")
         return value
 
     @field_validator("webhook_secret")
     @classmethod
     def _webhook_secret(cls, value: SecretStr | None) -> SecretStr | None:
-        for one in value.get_secret_value().split() if value else ():
-            if not WEBHOOK_SECRET.fullmatch(one):
-                raise ValueError('is no secret of Standard Webhooks; echo "whsec_$(openssl rand -base64 32)" makes one')
+        given = value.get_secret_value().split() if value else None
+        if given is not None and not (given and all(map(_is_secret, given))):
+            raise ValueError('is no secret of Standard Webhooks; echo "whsec_$(openssl rand -base64 32)" makes one')
         return value
 
     @field_validator("database_url")
@@ -252,6 +255,12 @@ class Settings(BaseSettings):
             raise ValueError(
                 "EXPORT_TRANSFORMS hashes, so EXPORT_HASH_KEY has to be set; `openssl rand -hex 32` makes one"
             )
+        rules = self.export_transforms
+        hidden = "site_id" in (*rules.hash, *rules.drop) or self.export_filters.hides("site_id")
+        if self.export_partition_by and hidden:
+            raise ValueError(
+                "EXPORT_PARTITION_BY names sites in folders, and EXPORT_TRANSFORMS hides them; take one of both"
+            )
         if self.webhook_url and not self.webhook_secret:
             raise ValueError('WEBHOOK_URL wants WEBHOOK_SECRET; echo "whsec_$(openssl rand -base64 32)" makes one')
         for side in ("client", "backup"):
@@ -267,6 +276,11 @@ class Settings(BaseSettings):
     def schedule_expression(self) -> str:
         """The export's schedule as EventBridge writes it."""
         return NAMED_SCHEDULES.get(self.export_schedule, self.export_schedule)
+
+    @property
+    def is_real_time(self) -> bool:
+        """Whether exports are made every minute."""
+        return self.schedule_expression == REAL_TIME
 
     @property
     def lag_limit(self) -> dt.timedelta:
@@ -315,6 +329,21 @@ class Settings(BaseSettings):
             if destination.name == name:
                 return destination
         raise SettingsInvalid(f"{name.upper()}_S3_BUCKET is not set; name the bucket that events are delivered to")
+
+
+def _is_secret(text: str) -> bool:
+    try:
+        return text.startswith("whsec_") and len(b64decode(text[len("whsec_") :], validate=True)) in SECRET_BYTES
+    except ValueError:
+        return False
+
+
+def _has_host(url: str) -> bool:
+    try:
+        host = urlsplit(url).hostname or ""
+        return bool(ip_address(host) if ":" in host else host)
+    except ValueError:
+        return False
 
 
 def load() -> Settings:

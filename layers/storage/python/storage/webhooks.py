@@ -65,24 +65,24 @@ def send_due(connection: Connection, settings: Settings) -> dict[str, int]:
     if not settings.webhook_url:
         return outcome
     for _ in range(MOST_AT_ONCE):
-        with connection.transaction():
-            message = _next(connection)
-            if message is None:
-                break
-            try:
-                post(settings, message.message_id, message.body)
-            except NotTaken as error:
-                _failed(connection, message, str(error))
-                outcome["failed"] += 1
-            else:
-                _sent(connection, message)
-                outcome["sent"] += 1
+        message = _take(connection)
+        if message is None:
+            break
+        try:
+            post(settings, message.message_id, message.body)
+        except NotTaken as error:
+            _failed(connection, message, str(error))
+            outcome["failed"] += 1
+        else:
+            _sent(connection, message)
+            outcome["sent"] += 1
     return outcome
 
 
-def _next(connection: Connection) -> Message | None:
-    with connection.cursor(row_factory=class_row(Message)) as cursor:
-        return cursor.execute(
+def _take(connection: Connection) -> Message | None:
+    """The next one that is due. The try counts from now on, so that one on which the sender dies holds up no other."""
+    with connection.transaction(), connection.cursor(row_factory=class_row(Message)) as cursor:
+        message = cursor.execute(
             """
             /* webhooks.next */
             SELECT message_id, body, attempts FROM webhook_messages
@@ -90,13 +90,26 @@ def _next(connection: Connection) -> Message | None:
              ORDER BY next_at LIMIT 1 FOR UPDATE SKIP LOCKED
             """
         ).fetchone()
+        if message:
+            pause = PAUSES[message.attempts] if message.attempts < len(PAUSES) else None
+            cursor.execute(
+                """
+                /* webhooks.take */
+                UPDATE webhook_messages
+                   SET attempts = attempts + 1, next_at = coalesce(clock_timestamp() + %(pause)s::interval, next_at),
+                       given_up_at = CASE WHEN %(pause)s::interval IS NULL THEN clock_timestamp() END
+                 WHERE message_id = %(message_id)s
+                """,
+                {"pause": pause, "message_id": message.message_id},
+            )
+    return message
 
 
 def _sent(connection: Connection, message: Message) -> None:
     connection.execute(
         """
         /* webhooks.sent */
-        UPDATE webhook_messages SET delivered_at = clock_timestamp(), attempts = attempts + 1, last_error = NULL
+        UPDATE webhook_messages SET delivered_at = clock_timestamp(), given_up_at = NULL, last_error = NULL
          WHERE message_id = %s
         """,
         (message.message_id,),
@@ -104,15 +117,7 @@ def _sent(connection: Connection, message: Message) -> None:
 
 
 def _failed(connection: Connection, message: Message, error: str) -> None:
-    pause = PAUSES[message.attempts] if message.attempts < len(PAUSES) else None
     connection.execute(
-        """
-        /* webhooks.failed */
-        UPDATE webhook_messages
-           SET attempts = attempts + 1, last_error = %(error)s,
-               next_at = coalesce(clock_timestamp() + %(pause)s::interval, next_at),
-               given_up_at = CASE WHEN %(pause)s::interval IS NULL THEN clock_timestamp() END
-         WHERE message_id = %(message_id)s
-        """,
-        {"error": error, "pause": pause, "message_id": message.message_id},
+        "/* webhooks.failed */ UPDATE webhook_messages SET last_error = %s WHERE message_id = %s",
+        (error, message.message_id),
     )

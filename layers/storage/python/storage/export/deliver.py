@@ -5,15 +5,17 @@ from __future__ import annotations
 import hashlib
 import io
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack
 from typing import Any, Self
 
+import pyarrow as pa
+
 from storage import ledger, objects
 from storage.database import Connection
-from storage.errors import BatchUnreadable, DeliveryFailed
-from storage.export import manifest
+from storage.errors import BatchUnreadable, DeliveryFailed, SettingsInvalid
+from storage.export import contract, manifest
 from storage.export.encode import Contents, Part, encode
 from storage.export.layout import Layout
 from storage.export.read import record_batches
@@ -54,6 +56,10 @@ def deliver(
             failures |= _deliver(connection, url, batch, own, together, fence)
         except BatchUnreadable as error:
             unreadable = unreadable or error
+        except SettingsInvalid as error:
+            for destination in together:
+                ledger.failed(connection, batch.batch_id, destination.name, str(error))
+                failures[destination.name] = str(error)
     if unreadable:
         raise unreadable
     return failures
@@ -69,12 +75,12 @@ def _deliver(
 ) -> dict[str, str]:
     contents, kept = Contents(), Filter(layout.filters)
     transform = Transform(layout.filters, layout.transforms, destinations[0].hashing_key())
-    ledger.reading(connection, batch.batch_id, [destination.name for destination in destinations])
     with ExitStack() as stack:
         lanes = [stack.enter_context(_Lane(connection, batch, destination, fence)) for destination in destinations]
         under_way: deque[tuple[Part, list[Future[None]]]] = deque()
         try:
-            events = record_batches(url, batch.from_id, batch.to_id, by_site=bool(layout.partition_by))
+            names = [destination.name for destination in destinations]
+            events = _read(connection, url, batch, names, by_site=bool(layout.partition_by))
             for part in encode(contents.counting(kept.kept(events)), layout, transform):
                 under_way.append((part, [lane.send(part) for lane in lanes if not lane.failure]))
                 while len(under_way) > MOST_UNDER_WAY:
@@ -89,6 +95,18 @@ def _deliver(
         for lane in lanes:
             lane.finish(layout, contents, kept.left_out)
     return {lane.destination.name: lane.failure for lane in lanes if lane.failure}
+
+
+def _read(
+    connection: Connection, url: str, batch: Batch, destinations: Sequence[str], *, by_site: bool
+) -> Iterator[pa.RecordBatch]:
+    """The events of *batch*; what is erased is erased before they are read, and not in them, or after."""
+    events = record_batches(url, batch.from_id, batch.to_id, by_site)
+    with ledger.reading(connection, batch.batch_id, destinations):
+        first = next(events, None)
+    if first is not None:
+        yield first
+        yield from events
 
 
 def _wait(under_way: deque[tuple[Part, list[Future[None]]]]) -> None:
@@ -140,6 +158,7 @@ class _Lane:
             )
             try:
                 self._remove_leftovers()
+                contract.put(self.destination, layout, self._fence)
                 place = ledger.place(self._connection, batch_id, name, self.destination.bucket)
                 text = manifest.render(self._batch, layout, self._described, contents, left_out, place)
                 key, sha256 = put_manifest(self._batch, self.destination, text, self._fence)

@@ -16,7 +16,7 @@ from typing import IO, Protocol, cast
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from storage.errors import BatchUnreadable
+from storage.errors import BatchUnreadable, StorageError
 from storage.export.delimited import CsvWriter
 from storage.export.jsonl import JsonLinesWriter
 from storage.export.layout import Layout
@@ -119,7 +119,10 @@ def encode(batches: Iterable[pa.RecordBatch], layout: Layout, transform: Transfo
             for site_id, rows in _by_site(batch) if layout.partition_by else [(None, batch)]:
                 yield from encoder.take(site_id, rows)
         yield from encoder.finish()
-    except (OSError, ValueError, OverflowError, pa.ArrowException) as error:
+    except StorageError:
+        raise
+    except Exception as error:
+        # Also what nobody foresaw: it is this batch's, and holds up no other and no other destination.
         raise BatchUnreadable(f"the batch cannot be encoded: {' '.join(str(error).split())}") from error
     finally:
         encoder.abandon()

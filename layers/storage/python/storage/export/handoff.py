@@ -5,17 +5,17 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Annotated, Any
 from urllib.parse import quote
 
 import pyarrow as pa
 import pyarrow.compute as pc
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from storage import database, events, ledger, objects
 from storage.database import Connection
 from storage.errors import ExportRunning, HandoffInvalid
-from storage.export import manifest
+from storage.export import contract, manifest
 from storage.export.deliver import CONTENT_TYPES, put_manifest
 from storage.export.encode import EPOCH, Contents, encode
 from storage.export.layout import Layout
@@ -27,6 +27,7 @@ from storage.rules import Filters
 from storage.settings import Destination, DestinationName, Format, Settings, one_line
 
 HOUR = dt.timedelta(hours=1)
+MOST_NAME = 400
 
 
 class Wanted(BaseModel):
@@ -37,8 +38,33 @@ class Wanted(BaseModel):
     destination: DestinationName = "client"
     from_time: dt.datetime
     to_time: dt.datetime
-    site_id: str | None = None
+    site_id: Annotated[str, Field(min_length=1, max_length=253)] | None = None
     formats: tuple[Format, ...] = ()
+
+    @field_validator("from_time", "to_time")
+    @classmethod
+    def _time(cls, value: dt.datetime) -> dt.datetime:
+        if value.tzinfo is None:
+            raise ValueError("give it with its zone, such as 2026-11-01T00:00:00Z")
+        if value.microsecond:
+            raise ValueError("give whole seconds")
+        try:
+            return value.astimezone(dt.UTC)
+        except OverflowError:
+            raise ValueError("is no time that can be") from None
+
+    @field_validator("site_id")
+    @classmethod
+    def _site(cls, value: str | None) -> str | None:
+        # A key of S3 holds 1024 bytes, and the name stands in it as in an address.
+        if value is not None and ("\0" in value or len(quote(value, safe="", errors="replace")) > MOST_NAME):
+            raise ValueError("is no site such as shop.example.com")
+        return value
+
+    @field_validator("formats")
+    @classmethod
+    def _once(cls, value: tuple[Format, ...]) -> tuple[Format, ...]:
+        return tuple(dict.fromkeys(value))
 
     @property
     def name(self) -> str:
@@ -53,6 +79,9 @@ class Progress(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     prefix: str = ""
+    # By what the turns of one hand-off know each other.
+    began_at: dt.datetime | None = None
+    layout: Layout | None = None
     next_time: dt.datetime | None = None
     previous_sha256: str | None = None
     manifests: int = 0
@@ -74,7 +103,8 @@ def run(
     gives way. Where time runs out between two hours, the answer says `unfinished`, and given back as *so_far* goes on.
 
     Raises:
-        HandoffInvalid: what is asked for is no range of the past, or no destination or format.
+        HandoffInvalid: what is asked for is no range of the past, or no destination or format; or another hand-off of
+            the same range, or other settings, came between two turns.
         ExportRunning: a hand-off is under way.
         DeliveryFailed: the bucket refused or cannot be reached.
         BatchUnreadable: some events fit no file.
@@ -86,8 +116,6 @@ def run(
     except ValidationError as error:
         raise HandoffInvalid(one_line(error)) from None
     now = dt.datetime.now(dt.UTC)
-    if wanted.from_time.tzinfo is None or wanted.to_time.tzinfo is None:
-        raise HandoffInvalid("give times with their zone, such as 2026-11-01T00:00:00Z")
     if not wanted.from_time < wanted.to_time <= now:
         raise HandoffInvalid("the range has to begin before it ends, and to end in the past")
     regular = settings.require_destination(wanted.destination)
@@ -98,8 +126,11 @@ def run(
 
     def work(connection: Connection) -> dict[str, Any]:
         with _claim(connection):
-            if progress.next_time is None:
-                _begin(connection, wanted, own)
+            if progress.began_at is None:
+                progress.began_at, progress.layout = _begin(connection, wanted, own), layout
+                progress.next_time = max(wanted.from_time, _first_hour(connection) or wanted.to_time)
+            elif progress.began_at != _began_at(connection, own) or progress.layout != layout:
+                raise HandoffInvalid("another hand-off of this range, or other settings, came between; begin it anew")
             fence = ledger.next_fence(connection)
             # Whatever arrived before this moment can be seen from now on.
             events.settled_mark(connection)
@@ -109,8 +140,9 @@ def run(
                     break
                 _hand_off(connection, settings.require_database(), own, layout, wanted, (start, end), fence, progress)
                 progress.next_time = end
-            progress.unfinished = progress.next_time != wanted.to_time
+            progress.unfinished = progress.next_time is None or progress.next_time < wanted.to_time
             if not progress.unfinished:
+                contract.put(own, layout, fence)
                 _end(connection, own)
         return progress.model_dump(mode="json")
 
@@ -138,9 +170,8 @@ def _hand_off(
     after, to = _ids(connection, window)
     if to is None:
         return
-    start = window[0].astimezone(dt.UTC)
     batch = Batch(
-        f"{start:%Y%m%dT%H%M%SZ}-{to:012}", after, to, start, window[1], list(layout.formats), layout.model_dump(), []
+        f"{window[0]:%Y%m%dT%H%M%SZ}-{to:012}", after, to, *window, list(layout.formats), layout.model_dump(), []
     )
     of_site, kept = Filter(Filters(sites=(wanted.site_id,) if wanted.site_id else ())), Filter(layout.filters)
     transform, contents = Transform(layout.filters, layout.transforms, own.hashing_key()), Contents()
@@ -175,11 +206,27 @@ def _within(batches: Iterable[pa.RecordBatch], window: tuple[dt.datetime, dt.dat
 
 def _ids(connection: Connection, window: Sequence[dt.datetime]) -> tuple[int, int | None]:
     row = connection.execute(
-        "/* handoff.ids */ SELECT coalesce(min(id) - 1, 0), max(id) FROM events WHERE created_at >= %s AND created_at < %s",
+        """
+        /* handoff.ids */
+        -- Found by the times; without OFFSET the extremes would be looked for from both ends of the ids.
+        SELECT coalesce(min(id) - 1, 0), max(id)
+          FROM (SELECT id FROM events WHERE created_at >= %s AND created_at < %s OFFSET 0) inside
+        """,
         (window[0], window[1]),
     ).fetchone()
     assert row is not None, "an aggregate gives one row"
     return row[0], row[1]
+
+
+def _first_hour(connection: Connection) -> dt.datetime | None:
+    """An hour before the first event's, as times and ids are in the same order but for moments; None without events."""
+    row = connection.execute(
+        """
+        /* handoff.first_hour */
+        SELECT date_trunc('hour', created_at, 'UTC') - interval '1 hour' FROM events ORDER BY id LIMIT 1
+        """
+    ).fetchone()
+    return row[0] if row else None
 
 
 @contextmanager
@@ -194,19 +241,31 @@ def _claim(connection: Connection) -> Iterator[None]:
             connection.execute("/* handoff.release */ SELECT pg_advisory_unlock(1163284308, 4)")
 
 
-def _begin(connection: Connection, wanted: Wanted, own: Destination) -> None:
-    connection.execute(
+def _began_at(connection: Connection, own: Destination) -> dt.datetime | None:
+    row = connection.execute(
+        "/* handoff.began_at */ SELECT began_at FROM handoffs WHERE destination = %s AND bucket = %s AND prefix = %s",
+        (own.name, own.bucket, own.prefix),
+    ).fetchone()
+    return row[0] if row else None
+
+
+def _begin(connection: Connection, wanted: Wanted, own: Destination) -> dt.datetime:
+    row = connection.execute(
         """
         /* handoff.begin */
         INSERT INTO handoffs (destination, bucket, prefix, from_time, to_time, site_id)
         VALUES (%s, %s, %s, %s, %s, %s)
             ON CONFLICT ON CONSTRAINT handoffs_pkey DO UPDATE SET began_at = now(), ended_at = NULL
+        RETURNING began_at
         """,
         (own.name, own.bucket, own.prefix, wanted.from_time, wanted.to_time, wanted.site_id),
-    )
+    ).fetchone()
+    assert row is not None, "an INSERT of one row returns it"
     # Files of an earlier hand-off of the same would be read beside these.
     for key in objects.keys(own, f"{own.prefix}/"):
         objects.remove(own, key)
+    began_at: dt.datetime = row[0]
+    return began_at
 
 
 def _end(connection: Connection, own: Destination) -> None:

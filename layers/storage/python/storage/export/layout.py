@@ -54,6 +54,16 @@ class Layout(BaseModel):
         rules = orjson.dumps(self.model_dump(include={"filters", "transforms"}), option=orjson.OPT_SORT_KEYS)
         return f"v{SCHEMA_VERSION}-{hashlib.sha256(rules).hexdigest()[:8]}"
 
+    def hides(self, column: str) -> bool:
+        """Whether a column does not come out as it was stored, or not at all."""
+        return column in (*self.transforms.hash, *self.transforms.drop) or self.filters.hides(column)
+
+    def shows_site(self, site_id: str) -> bool:
+        """Whether something may be told of a site by its name."""
+        if self.hides("site_id"):
+            return False
+        return not self.filters.sites or site_id in self.filters.sites
+
     def is_complete(self) -> bool:
         """Whether nothing of any event is left out or altered."""
         return self.filters == Filters() and self.transforms == Transforms()

@@ -54,7 +54,8 @@ def render(
 ) -> bytes:
     """The manifest's bytes: the same batch with the same events at the same place makes the same bytes.
 
-    *left_out* is how many events of the batch, by site, the filters of *layout* kept out.
+    *left_out* is how many events of the batch, by site, the filters of *layout* kept out; the manifest has their number
+    alone, and of what the rules hide nothing.
     """
     return orjson.dumps(
         {
@@ -64,9 +65,9 @@ def render(
             "previous_sha256": place.previous_sha256,
             "window": {"start": batch.window_start, "end": batch.window_end},
             "id_range": {"after": batch.from_id, "to": batch.to_id},
-            **_contents(contents),
+            **_shown(_contents(contents), layout),
             **_rules(layout, left_out),
-            "objects": objects,
+            "objects": [_shown(item, layout) for item in objects],
         },
         option=orjson.OPT_INDENT_2 | orjson.OPT_UTC_Z | orjson.OPT_APPEND_NEWLINE,
     )
@@ -79,11 +80,21 @@ def _rules(layout: Layout, left_out: Mapping[str, int]) -> dict[str, Any]:
     rules = layout.model_dump(include={"filters", "transforms"}, exclude_defaults=True)
     return {
         "schema": layout.schema_name(),
-        "left_out": dict(sorted(left_out.items())),
+        "left_out": sum(left_out.values()),
         "filters": {},
         "transforms": {},
         **rules,
     }
+
+
+def _shown(described: dict[str, Any], layout: Layout) -> dict[str, Any]:
+    """What a manifest may say of rows, where its rules hide sites or times."""
+    shown = dict(described)
+    if layout.hides("site_id"):
+        shown["sites"] = {"": described["rows"]} if described["rows"] else {}
+    if layout.hides("timestamp"):
+        shown["first_timestamp"] = shown["last_timestamp"] = None
+    return shown
 
 
 def _contents(contents: Contents) -> dict[str, Any]:

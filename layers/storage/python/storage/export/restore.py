@@ -15,6 +15,7 @@ import pyarrow as pa
 from storage import database, events, ledger, objects
 from storage.database import Connection
 from storage.errors import RestoreRefused
+from storage.export import balances
 from storage.export.decode import rows
 from storage.export.layout import SCHEMA_VERSION, Layout
 from storage.settings import Destination, Settings
@@ -70,6 +71,8 @@ def run(settings: Settings, name: str, has_time: Callable[[], bool] = lambda: Tr
             known = ledger.planned_batches(connection)
             _require_room(connection, source, held[name], known)
             ledger.skip_fences(connection, max(one.fence for every in held.values() for one in every.values()))
+            for one in destinations:
+                balances.take_over(connection, one)
             outcome = Outcome(name)
             for batch_id, found in held[name].items():
                 if batch_id in known:
@@ -83,7 +86,7 @@ def run(settings: Settings, name: str, has_time: Callable[[], bool] = lambda: Tr
                     ledger.take_over(connection, found.manifest, layout, list(held))
                     for one in destinations:
                         if batch_id in held[one.name]:
-                            _record(connection, one, held[one.name][batch_id])
+                            _record(connection, one, held[one.name][batch_id], found.manifest["sites"])
                 outcome.batches += 1
             return outcome
 
@@ -129,9 +132,12 @@ def _require_room(connection: Connection, source: Destination, held: Mapping[str
             raise RestoreRefused("the database has events of its own; restore into an empty one")
 
 
-def _record(connection: Connection, destination: Destination, held: Held) -> None:
-    """Record that a destination has a batch: its manifest lies there."""
+def _record(connection: Connection, destination: Destination, held: Held, sites: Mapping[str, int]) -> None:
+    """Record that a destination has a batch of events of *sites*: its manifest lies there."""
     batch_id, name, manifest = held.manifest["batch_id"], destination.name, held.manifest
+    left_out = {}
+    if manifest.get("left_out"):
+        left_out = {site: rows - manifest["sites"].get(site, 0) for site, rows in sites.items()}
     ledger.written(
         connection,
         batch_id,
@@ -139,7 +145,7 @@ def _record(connection: Connection, destination: Destination, held: Held) -> Non
         destination.bucket,
         manifest["objects"],
         manifest["rows"],
-        manifest.get("left_out", {}),
+        left_out,
     )
     ledger.delivered(connection, batch_id, name, held.key, manifest["sequence"], held.sha256)
 

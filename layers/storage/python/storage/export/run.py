@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 
 from storage import alarms, database, ledger, objects, runs
-from storage.errors import BatchUnreadable, DeliveryFailed
+from storage.errors import BatchUnreadable, DeliveryFailed, ExportRunning
 from storage.export import balances, contract
 from storage.export.deliver import deliver
 from storage.export.layout import Layout
@@ -63,13 +64,14 @@ def sooner(settings: Settings, most: int, until: float, has_time: Callable[[], b
     """Export each time that *most* events wait, until the monotonic clock shows *until*; gives what each run did.
 
     Raises:
-        as `run` does.
+        SettingsInvalid, DatabaseUnavailable: as `run` does.
     """
     outcomes: list[Outcome] = []
     while time.monotonic() + LOOK_SECONDS < until and has_time():
         time.sleep(LOOK_SECONDS)
-        if database.run(settings.require_database(), ledger.unplanned_ids) >= most:
-            outcomes.append(run(settings, has_time))
+        if database.run(settings.require_database(), lambda connection: ledger.has_unplanned(connection, most)):
+            with suppress(ExportRunning):
+                outcomes.append(run(settings, has_time))
     return outcomes
 
 
@@ -99,11 +101,11 @@ def _run(connection: database.Connection, settings: Settings, has_time: Callable
         if destination.name not in outcome.failures:
             try:
                 contract.put(destination, layout.of_destination(destination.name), fence)
-                balances.put(connection, destination, fence, has_time)
+                balances.put(connection, destination, layout.of_destination(destination.name), fence, has_time)
             except DeliveryFailed as error:
                 outcome.failures[destination.name] = str(error)
-    if not outcome.unfinished:
-        alarms.watch_refusals(connection, outcome.failures, {one.name: one.bucket for one in destinations})
+    asked: dict[str, str] = {one.name: one.bucket for one in destinations}
+    alarms.watch_refusals(connection, outcome.failures, asked, all_tried=not outcome.unfinished)
     return outcome
 
 

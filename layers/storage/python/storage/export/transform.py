@@ -15,8 +15,8 @@ import jmespath
 import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
-from jmespath.exceptions import JMESPathError
 
+from storage.errors import SettingsInvalid
 from storage.export.read import ROWS
 from storage.rules import TEXTS, ColumnType, Filters, Transforms
 
@@ -71,6 +71,11 @@ class Transform:
     """What becomes of the columns. `schema` names those that come out, in the order of those that `apply` gives."""
 
     def __init__(self, filters: Filters, transforms: Transforms, key: bytes) -> None:
+        if transforms.hash and not key:
+            # Without a key whoever has the hash finds out of what it is.
+            raise SettingsInvalid(
+                "EXPORT_HASH_KEY is not set, and there are batches that were planned to be hashed with it"
+            )
         self._key = key
         self._hash = [name for name in transforms.hash if name in TEXTS]
         self._truncate = {name: most for name, most in transforms.truncate.items() if name in TEXTS}
@@ -141,17 +146,27 @@ def _change(value: Any, path: list[str], become: Callable[[Any], Any] | None) ->
     if isinstance(value, list):
         for item in value:
             _change(item, path, become)
-    elif isinstance(value, dict) and path[0] in value:
-        if len(path) > 1:
-            _change(value[path[0]], path[1:], become)
-        elif become is None:
-            del value[path[0]]
-        else:
-            value[path[0]] = become(value[path[0]])
+    elif isinstance(value, dict):
+        # A key may have dots of its own.
+        for length in range(1, len(path) + 1):
+            key = ".".join(path[:length])
+            if key not in value:
+                continue
+            if length < len(path):
+                _change(value[key], path[length:], become)
+            elif become is None:
+                del value[key]
+            else:
+                value[key] = become(value[key])
 
 
 def _cut(most: int) -> Callable[[Any], Any]:
-    return lambda value: value[:most] if isinstance(value, str) else value
+    def cut(value: Any) -> Any:
+        if isinstance(value, list):
+            return [cut(item) for item in value]
+        return value[:most] if isinstance(value, str) else value
+
+    return cut
 
 
 def _events(beside: Mapping[str, pa.Array], raw: pa.Array) -> Iterator[dict[str, Any]]:
@@ -175,7 +190,7 @@ def _search(expression: str) -> Callable[[dict[str, Any]], Any]:
     def found(event: dict[str, Any]) -> Any:
         try:
             return search(event)
-        except (JMESPathError, ArithmeticError, RecursionError):
+        except Exception:  # noqa: BLE001 - whatever its functions trip over, it is what somebody sent
             return None
 
     return found
@@ -188,11 +203,21 @@ def _true(value: Any) -> bool:
 
 def _typed(value: Any, kind: ColumnType) -> Any:
     """*value* as the type of its column; none where it does not fit."""
+    try:
+        return _converted(value, kind)
+    except (TypeError, ValueError, OverflowError, RecursionError):
+        return None
+
+
+def _converted(value: Any, kind: ColumnType) -> Any:
     if value is None:
         return None
     match kind:
         case "string":
-            return value if isinstance(value, str) else orjson.dumps(value).decode()
+            # Numbers may be larger than what a faster writer takes.
+            text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+            text.encode()
+            return text
         case "boolean":
             return value if isinstance(value, bool) else None
     if isinstance(value, str) and NUMBER.fullmatch(value):

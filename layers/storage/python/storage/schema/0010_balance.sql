@@ -35,3 +35,10 @@ CREATE TABLE export_balances (
     written_at  timestamptz NOT NULL DEFAULT now(),
     CONSTRAINT export_balances_pkey PRIMARY KEY (destination, bucket, hour)
 );
+
+-- What was erased before this is not known by site and hour: balances begin with the next one.
+INSERT INTO export_balances (destination, bucket, hour, difference)
+SELECT destination, bucket, date_trunc('hour', max(window_start), 'UTC'), 0
+  FROM export_deliveries JOIN export_batches USING (batch_id)
+ WHERE bucket IS NOT NULL
+ GROUP BY destination, bucket;
