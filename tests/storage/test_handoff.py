@@ -99,6 +99,7 @@ def test_a_format_that_is_named_twice_is_written_once(connection, many, hand_off
 def test_it_brings_its_own_contract(connection, many, hand_off, environ):
     environ["EXPORT_TRANSFORMS"] = '{"drop": ["user_agent"]}'
     many(30)
+    hand_off()
     done, found = hand_off()
     assert f"{done['prefix']}/schema/{found.manifests[0]['schema']}/columns.json" in found.keys
 

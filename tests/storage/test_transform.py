@@ -331,6 +331,26 @@ def test_a_key_with_dots_and_a_list_hide_nothing(store, export):
     assert row["raw_event_data"] == {"data": {"list": ["long", {"c": "lo"}]}}
 
 
+def test_batches_of_several_plans_are_delivered_in_one_run_with_what_is_set_as_the_contract(
+    store, environ, fault, export, buckets, connection
+):
+    rules = {"drop": ["user_agent"]}
+    environ["EXPORT_TRANSFORMS"] = json.dumps(rules)
+    fault("client", "PutObject", (403, "AccessDenied"))
+    for formats in ("json", "csv"):
+        environ["EXPORT_FORMAT"] = formats
+        store({})
+        run.run(settings.current())
+    fault.lift()
+    client, _ = export({}, rules, "parquet")
+    assert set(client.rows) == {"json", "csv"}
+    name = client.manifests[0]["schema"]
+    body = buckets.s3.get_object(Bucket=buckets.names["client"], Key=f"analytics/schema/{name}/columns.json")[
+        "Body"
+    ].read()
+    assert json.loads(body)["formats"] == ["parquet"]
+
+
 JSONS = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner, max_size=3),

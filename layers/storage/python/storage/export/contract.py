@@ -56,8 +56,23 @@ def put(destination: Destination, layout: Layout, fence: int) -> None:
     Raises:
         DeliveryFailed: the bucket refused or cannot be reached.
     """
-    if (destination, layout.model_dump_json()) in _there:
+    if (destination, layout.model_dump_json()) not in _there:
+        write(destination, layout, fence)
+
+
+def put_where_none_is(destination: Destination, layout: Layout, fence: int) -> None:
+    """Write the contract of columns that a batch was planned with, where the bucket has none of them; see `put`.
+
+    That of complete events is every run's own to write.
+    """
+    if layout.is_complete() or (destination, layout.model_dump_json()) in _there:
         return
+    if not objects.exists(destination, f"{destination.prefix}/schema/{layout.schema_name()}/columns.json"):
+        write(destination, layout, fence)
+
+
+def write(destination: Destination, layout: Layout, fence: int) -> None:
+    """Write the contract into a bucket, whatever is known of it; see `put`."""
     for name, text in documents(destination, layout).items():
         key = f"{destination.prefix}/schema/{layout.schema_name()}/{name}"
         data = text.encode()

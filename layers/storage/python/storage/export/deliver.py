@@ -158,7 +158,7 @@ class _Lane:
             )
             try:
                 self._remove_leftovers()
-                contract.put(self.destination, layout, self._fence)
+                contract.put_where_none_is(self.destination, layout, self._fence)
                 place = ledger.place(self._connection, batch_id, name, self.destination.bucket)
                 text = manifest.render(self._batch, layout, self._described, contents, left_out, place)
                 key, sha256 = put_manifest(self._batch, self.destination, text, self._fence)

@@ -142,7 +142,7 @@ def run(
                 progress.next_time = end
             progress.unfinished = progress.next_time is None or progress.next_time < wanted.to_time
             if not progress.unfinished:
-                contract.put(own, layout, fence)
+                contract.write(own, layout, fence)
                 _end(connection, own)
         return progress.model_dump(mode="json")
 

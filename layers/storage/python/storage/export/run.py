@@ -97,10 +97,12 @@ def _run(connection: database.Connection, settings: Settings, has_time: Callable
             outcome.unfinished = True
             break
         _deliver(connection, settings.require_database(), batch, settings, outcome, fence)
+    # What a batch of an earlier plan may have written just now gives way to what is set.
+    contract_fence = ledger.next_fence(connection)
     for destination in destinations:
         if destination.name not in outcome.failures:
             try:
-                contract.put(destination, layout.of_destination(destination.name), fence)
+                contract.put(destination, layout.of_destination(destination.name), contract_fence)
                 balances.put(connection, destination, layout.of_destination(destination.name), fence, has_time)
             except DeliveryFailed as error:
                 outcome.failures[destination.name] = str(error)
