@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import select
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import psycopg
@@ -62,6 +63,21 @@ def run(url: str, work: Callable[[Connection], T]) -> T:
         raise DatabaseUnavailable(f"PostgreSQL could not do it: {_reason(error)}") from error
     finally:
         _keep(url, connection)
+
+
+@contextmanager
+def held(connection: Connection, number: int) -> Iterator[bool]:
+    """Whether the lock *number* of this product is the connection's for as long as the block runs; it waits for nobody.
+
+    It is a lock of the session: who dies gives it up by dying.
+    """
+    row = connection.execute("/* database.hold */ SELECT pg_try_advisory_lock(1163284308, %s)", (number,)).fetchone()
+    taken = row is not None and bool(row[0])
+    try:
+        yield taken
+    finally:
+        if taken and not connection.closed:
+            connection.execute("/* database.release */ SELECT pg_advisory_unlock(1163284308, %s)", (number,))
 
 
 def close() -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import orjson
 from psycopg.rows import class_row, dict_row
 
-from storage import events
+from storage import database, events
 from storage.database import Connection
 from storage.errors import ExportRunning
 from storage.settings import DestinationName, Format
@@ -40,14 +40,10 @@ def claim(connection: Connection) -> Iterator[int]:
     Raises:
         ExportRunning: another session holds it.
     """
-    row = connection.execute("/* ledger.claim */ SELECT pg_try_advisory_lock(1163284308, 3)").fetchone()
-    if row is None or not row[0]:
-        raise ExportRunning("another export is running; GET /export/status shows how far it is")
-    try:
+    with database.held(connection, 3) as is_ours:
+        if not is_ours:
+            raise ExportRunning("another export is running; GET /export/status shows how far it is")
         yield next_fence(connection)
-    finally:
-        if not connection.closed:
-            connection.execute("/* ledger.release */ SELECT pg_advisory_unlock(1163284308, 3)")
 
 
 def next_fence(connection: Connection) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import io
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
@@ -38,6 +39,11 @@ class Body:
     size: int
     sha256: bytes
     content_type: str
+
+    @classmethod
+    def of(cls, data: bytes, content_type: str) -> Body:
+        """What is in memory already."""
+        return cls(io.BytesIO(data), len(data), hashlib.sha256(data).digest(), content_type)
 
 
 def put(destination: Destination, key: str, body: Body, fence: int) -> None:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-import hashlib
-import io
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
@@ -37,12 +35,7 @@ def put(
         lines = balance.balance(connection, [destination.name], hour, hour + balance.HOUR)
         text = render(destination, layout, hour, lines)
         key = f"{destination.prefix}/balance/date={hour:%Y-%m-%d}/hour={hour:%H}.json"
-        objects.put(
-            destination,
-            key,
-            Body(io.BytesIO(text), len(text), hashlib.sha256(text).digest(), "application/json"),
-            fence,
-        )
+        objects.put(destination, key, Body.of(text, "application/json"), fence)
         difference = max((abs(line.destinations[destination.name].difference) for line in lines), default=0)
         balance.written(connection, destination.name, destination.bucket, hour, difference)
 

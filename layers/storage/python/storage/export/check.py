@@ -48,7 +48,7 @@ def run(settings: Settings, name: str) -> dict[str, Any]:
 def rights_in(destination: Destination) -> Iterator[Right]:
     """Each right in turn. A bucket that is not there or not reached ends it: about the others nothing can be said."""
     key = f"{destination.prefix}/check/{uuid4().hex}"
-    body = Body(io.BytesIO(CONTENT), len(CONTENT), hashlib.sha256(CONTENT).digest(), "text/plain")
+    body = Body.of(CONTENT, "text/plain")
     listed = _try(destination, "s3:ListBucket", lambda: objects.keys(destination, f"{destination.prefix}/check/"))
     yield listed
     if not listed.granted and not _denied(listed.problem or ""):

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import datetime as dt
-import hashlib
-import io
 
 import orjson
 import pyarrow as pa
 
 from storage import objects
-from storage.export.jsonl import JsonLinesWriter
+from storage.export.jsonl import json_lines
 from storage.export.layout import SCHEMA_VERSION, Layout
 from storage.export.read import ROWS
 from storage.export.transform import Transform
@@ -75,9 +73,8 @@ def write(destination: Destination, layout: Layout, fence: int) -> None:
     """Write the contract into a bucket, whatever is known of it; see `put`."""
     for name, text in documents(destination, layout).items():
         key = f"{destination.prefix}/schema/{layout.schema_name()}/{name}"
-        data = text.encode()
         kind = "application/json" if name.endswith("json") else "text/plain; charset=utf-8"
-        objects.put(destination, key, Body(io.BytesIO(data), len(data), hashlib.sha256(data).digest(), kind), fence)
+        objects.put(destination, key, Body.of(text.encode(), kind), fence)
     _there.add((destination, layout.model_dump_json()))
 
 
@@ -181,8 +178,4 @@ def _sample(transform: Transform) -> str:
             "created_at": moment,
         }
         rows.append(row)
-    file = io.BytesIO()
-    writer = JsonLinesWriter(file, "none", transform.schema)
-    writer.write(transform.apply(pa.RecordBatch.from_pylist(rows, ROWS)))
-    writer.close()
-    return file.getvalue().decode()
+    return json_lines(transform.apply(pa.RecordBatch.from_pylist(rows, ROWS)), transform.schema).decode()

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import io
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
@@ -180,6 +178,6 @@ class _Lane:
 def put_manifest(batch: Batch, destination: Destination, text: bytes, fence: int) -> tuple[str, str]:
     """Write the manifest of a batch whose objects all lie there, and give its key and SHA-256."""
     key = manifest.manifest_key(destination.prefix, batch)
-    body = Body(io.BytesIO(text), len(text), hashlib.sha256(text).digest(), "application/json")
+    body = Body.of(text, "application/json")
     objects.put(destination, key, body, fence)
     return key, body.sha256.hex()

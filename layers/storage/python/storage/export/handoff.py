@@ -69,7 +69,7 @@ class Wanted(BaseModel):
     @property
     def name(self) -> str:
         """The folder that it lies in: the same range and site, the same folder."""
-        times = "-".join(f"{time.astimezone(dt.UTC):%Y%m%dT%H%M%SZ}" for time in (self.from_time, self.to_time))
+        times = "-".join(f"{time:%Y%m%dT%H%M%SZ}" for time in (self.from_time, self.to_time))
         return f"{times}-{quote(self.site_id, safe='')}" if self.site_id else times
 
 
@@ -231,14 +231,10 @@ def _first_hour(connection: Connection) -> dt.datetime | None:
 
 @contextmanager
 def _claim(connection: Connection) -> Iterator[None]:
-    row = connection.execute("/* handoff.claim */ SELECT pg_try_advisory_lock(1163284308, 4)").fetchone()
-    if row is None or not row[0]:
-        raise ExportRunning("another hand-off is under way; try again when it is done")
-    try:
+    with database.held(connection, 4) as is_ours:
+        if not is_ours:
+            raise ExportRunning("another hand-off is under way; try again when it is done")
         yield
-    finally:
-        if not connection.closed:
-            connection.execute("/* handoff.release */ SELECT pg_advisory_unlock(1163284308, 4)")
 
 
 def _began_at(connection: Connection, own: Destination) -> dt.datetime | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from typing import IO
 
 import orjson
@@ -33,3 +34,12 @@ class JsonLinesWriter:
     def close(self) -> None:
         """Write what the compressor still holds."""
         self._sink.close()
+
+
+def json_lines(batch: pa.RecordBatch, schema: pa.Schema) -> bytes:
+    """The rows of *batch*, by the names of *schema*, in memory."""
+    file = io.BytesIO()
+    writer = JsonLinesWriter(file, "none", schema)
+    writer.write(batch)
+    writer.close()
+    return file.getvalue()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from itertools import accumulate
@@ -15,7 +14,7 @@ from pydantic import ValidationError
 from storage import database
 from storage.errors import SettingsInvalid
 from storage.export.encode import encode
-from storage.export.jsonl import JsonLinesWriter
+from storage.export.jsonl import json_lines
 from storage.export.layout import Layout
 from storage.export.read import ROWS, record_batches
 from storage.export.transform import Filter, Transform
@@ -93,11 +92,7 @@ class _Last:
 
     def as_json(self, transform: Transform) -> list[dict[str, Any]]:
         """What *transform* makes of them, as JSON Lines would have it."""
-        file = io.BytesIO()
-        writer = JsonLinesWriter(file, "none", transform.schema)
-        writer.write(transform.apply(self._held))
-        writer.close()
-        lines = file.getvalue().splitlines()
+        lines = json_lines(transform.apply(self._held), transform.schema).splitlines()
         sizes = accumulate(len(line) for line in reversed(lines))
         fitting = sum(size <= MOST_BYTES for size in sizes)
         return [orjson.loads(line) for line in lines[len(lines) - fitting :]]
