@@ -297,3 +297,13 @@ def test_events_that_arrive_while_exports_run_are_delivered_once(database_url, b
     stored = [row[0] for row in connection.execute("SELECT id FROM events ORDER BY id").fetchall()]
     for side in ("client", "backup"):
         assert sorted(row["id"] for row in delivered(side).rows["parquet"]) == stored
+
+
+def test_hours_are_utcs_on_a_server_of_another_zone(connection, database_url, buckets, many, delivered):
+    connection.execute(f"ALTER DATABASE {database_url.rpartition('/')[2]} SET timezone = 'Asia/Kathmandu'")
+    database.close()
+    many(3, "2026-11-23 20:15:00+00")
+    assert run.run(settings.current()).failures == {}
+    [manifest] = delivered("client").manifests
+    assert manifest["window"]["start"] == "2026-11-23T20:15:00Z"
+    assert "/date=2026-11-23/hour=20/" in manifest["objects"][0]["key"]

@@ -29,7 +29,7 @@ def connect(url: str, **options: Any) -> Connection:
         DatabaseUnavailable: no server answers at *url*, or it refuses the login.
     """
     try:
-        return psycopg.connect(
+        connection = psycopg.connect(
             url,
             autocommit=True,
             connect_timeout=CONNECT_TIMEOUT_SECONDS,
@@ -37,8 +37,11 @@ def connect(url: str, **options: Any) -> Connection:
             keepalives_idle=30,
             **options,
         )
+        # Hours and days are UTC's in every key and every report, whatever zone the server is set to.
+        connection.execute("/* database.zone */ SET TIME ZONE 'UTC'")
     except psycopg.OperationalError as error:
         raise DatabaseUnavailable(f"PostgreSQL does not answer at DATABASE_URL: {_reason(error)}") from error
+    return connection
 
 
 def run(url: str, work: Callable[[Connection], T]) -> T:
