@@ -13,6 +13,9 @@ PIXEL := pixel/dist/tracking.js
 help: ## List the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-12s %s\n", $$1, $$2}'
 
+# Every start of a function imports what is installed here, so it is compiled once, now.
+export UV_COMPILE_BYTECODE := 1
+
 # uv is pinned by hash in requirements.txt like all else; pip fetches it once, uv does the rest.
 $(VENV)/.installed: requirements.txt pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)

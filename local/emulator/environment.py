@@ -225,7 +225,6 @@ class _Process:
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=writing,
                 stderr=writing,
-                start_new_session=True,
                 preexec_fn=_preparation(self._function),
             )
         except OSError:
@@ -371,6 +370,8 @@ def _preparation(function: Function) -> Callable[[], None]:
 
     def prepare() -> None:
         end_with_the_runtime()
+        # Not by `start_new_session`: uvloop would begin the session after this, and the weight would be the runtime's.
+        os.setsid()
         if function.gives_way:
             give_way()
 

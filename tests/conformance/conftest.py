@@ -13,6 +13,7 @@ from types import SimpleNamespace
 import boto3
 import httpx
 import pytest
+import uvloop
 from botocore.config import Config
 
 from emulator import template
@@ -48,7 +49,7 @@ class Serving:
         self._parameters = parameters
         self._data_dir = data_dir
         self._ready = threading.Event()
-        self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()))
+        self._thread = threading.Thread(target=lambda: uvloop.run(self._serve()))
         self._thread.start()
         assert self._ready.wait(20), "the runtime does not come up"
 

@@ -2,7 +2,9 @@
 
 import datetime as dt
 import itertools
+import json
 import random
+from pathlib import Path
 
 import pytest
 
@@ -123,3 +125,23 @@ def test_a_function_that_a_schedule_calls_takes_the_processor_after_the_others(s
     client = serve({"F": function(), "Patient": function(tick)}, code).lambda_client()
     nice = {name: int(client.invoke(FunctionName=name)["Payload"].read()) for name in ("F", "Patient")}
     assert nice["Patient"] == nice["F"] + 10
+
+
+def test_the_group_of_processes_that_gives_way_is_the_functions_and_not_the_runtimes(serve, function):
+    def weight(group):
+        return group.rpartition(" nice ")[2].strip()
+
+    group = Path("/proc/self/autogroup")  # Only where the kernel makes a group of each session.
+    before = group.read_text() if group.exists() else ""
+    tick = {"Tick": {"Type": "Schedule", "Properties": {"Schedule": "rate(1 day)"}}}
+    code = f"""
+    import pathlib
+
+    def handler(event, context):
+        group = pathlib.Path("{group}")
+        return group.read_text() if group.exists() else ""
+    """
+    client = serve({"F": function(), "Patient": function(tick)}, code).lambda_client()
+    of = {name: weight(json.loads(client.invoke(FunctionName=name)["Payload"].read())) for name in ("F", "Patient")}
+    assert (of["F"], of["Patient"]) == (("0", "10") if before else ("", ""))
+    assert (group.read_text() if before else "") == before
