@@ -32,7 +32,7 @@ BASELINE = ROOT / "benchmarks" / "baseline"
 BASELINE_PYTHON = ROOT / ".venv-benchmark" / "bin" / "python"
 
 MOST_MEMORY = 300 * 1024**2  # A larger export must not need more: 1,000,000 rows or 1,000.
-EXPORT = "from storage import settings; from storage.export import run; o = run.run(settings.current()); assert not o.failures, o"
+EXPORT = ROOT / "benchmarks" / "export_product.py"
 UPLOAD = "import sys; from storage import objects, settings; d = settings.load().destinations()[0]; objects.client(d).upload_file(sys.argv[1], d.bucket, sys.argv[2])"
 
 FILL = """
@@ -121,7 +121,7 @@ def ways(url: str, environ: dict[str, str], folder: Path) -> dict[str, Callable[
             connection.execute("TRUNCATE export_batches, export_deliveries")
         prefix = f"run-{time.monotonic_ns()}"
         return processes(
-            f"'{sys.executable}' -c '{EXPORT}'", {**where, "CLIENT_S3_PREFIX": prefix, "BACKUP_S3_PREFIX": prefix}
+            f"'{sys.executable}' '{EXPORT}'", {**where, "CLIENT_S3_PREFIX": prefix, "BACKUP_S3_PREFIX": prefix}
         )
 
     def uploaded(command: str) -> Took:

@@ -1,11 +1,10 @@
-"""One batch into its destinations: encoded once for all that get the same, while each destination takes the objects on a thread of its own."""
+"""Batches into their destinations: each encoded once for all that get the same, and taken by each on a thread of its own."""
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from contextlib import ExitStack
 from typing import Any, Self
 
 import pyarrow as pa
@@ -28,129 +27,191 @@ MOST_UNDER_WAY = 2
 
 
 def deliver(
-    connection: Connection, url: str, batch: Batch, destinations: Sequence[Destination], fence: int
-) -> dict[str, str]:
-    """Bring *batch* to every one of *destinations*, and say per destination what went wrong.
+    connection: Connection, url: str, asked: Iterable[tuple[Batch, Sequence[Destination]]], fence: int
+) -> Iterator[tuple[Batch, dict[str, str]]]:
+    """Bring every batch to its destinations, one after the other, and say of each what went wrong, by destination.
 
-    Each destination goes its own way: what one refuses, the other still gets. Every key is in the ledger before its
-    first byte is sent, so whatever dies on the way, doing it again ends in the same objects and no others.
-
-    Raises:
-        BatchUnreadable: the batch fits no file of some destination, and the ledger says so of each that lacks it.
+    While a batch is on its way into the buckets the next is encoded, so that one is taken from *asked* before this one is
+    told of. Each destination goes its own way: what one refuses, the other still gets. One that refused is asked no
+    more, so none gets a batch before an older one. A batch that fits no file is told of under its own id. Every key is
+    in the ledger before its first byte is sent, so whatever dies on the way, doing it again ends in the same objects and
+    no others.
     """
+    before: _Sending | None = None
+    with _Road() as road:
+        for batch, destinations in asked:
+            failures: dict[str, str] = {
+                one.name: road.refused[one.name] for one in destinations if one.name in road.refused
+            }
+            groups = _alike(batch, [one for one in destinations if one.name not in failures])
+            for layout, together in groups:
+                sending = _Sending(connection, batch, layout, together, fence, road, failures)
+                sending.encode(url)
+                if before:
+                    before.finish()
+                if before and before.batch is not batch:
+                    yield before.batch, before.failures
+                before = sending
+            if not groups:
+                yield batch, failures
+        if before:
+            before.finish()
+            yield before.batch, before.failures
+
+
+def _alike(batch: Batch, destinations: Sequence[Destination]) -> list[tuple[Layout, list[Destination]]]:
+    """The destinations that get the same, which is encoded once for all of them."""
     layout = Layout(formats=tuple(batch.formats), **batch.layout)
-    alike: list[tuple[Layout, list[Destination]]] = []
+    groups: list[tuple[Layout, list[Destination]]] = []
     for destination in destinations:
         own = layout.of_destination(destination.name)
-        if alike and alike[0][0] == own:
-            alike[0][1].append(destination)
+        if groups and groups[0][0] == own:
+            groups[0][1].append(destination)
         else:
-            alike.append((own, [destination]))
-    failures: dict[str, str] = {}
-    unreadable: BatchUnreadable | None = None
-    # Those that get the same are encoded for at once.
-    for own, together in alike:
-        try:
-            failures |= _deliver(connection, url, batch, own, together, fence)
-        except BatchUnreadable as error:
-            unreadable = unreadable or error
-        except SettingsInvalid as error:
-            for destination in together:
-                ledger.failed(connection, batch.batch_id, destination.name, str(error))
-                failures[destination.name] = str(error)
-    if unreadable:
-        raise unreadable
-    return failures
+            groups.append((own, [destination]))
+    return groups
 
 
-def _deliver(
-    connection: Connection,
-    url: str,
-    batch: Batch,
-    layout: Layout,
-    destinations: Sequence[Destination],
-    fence: int,
-) -> dict[str, str]:
-    contents, kept = Contents(), Filter(layout.filters)
-    transform = Transform(layout.filters, layout.transforms, destinations[0].hashing_key())
-    with ExitStack() as stack:
-        lanes = [stack.enter_context(_Lane(connection, batch, destination, fence)) for destination in destinations]
-        under_way: deque[tuple[Part, list[Future[None]]]] = deque()
-        try:
-            names = [destination.name for destination in destinations]
-            events = _read(connection, url, batch, names, by_site=bool(layout.partition_by))
-            for part in encode(contents.counting(kept.kept(events)), layout, transform):
-                under_way.append((part, [lane.send(part) for lane in lanes if not lane.failure]))
-                while len(under_way) > MOST_UNDER_WAY:
-                    _wait(under_way)
-        except BatchUnreadable as error:
-            for destination in destinations:
-                ledger.failed(connection, batch.batch_id, destination.name, str(error))
-            raise
-        finally:
-            while under_way:
-                _wait(under_way)
-        for lane in lanes:
-            lane.finish(layout, contents, kept.left_out)
-    return {lane.destination.name: lane.failure for lane in lanes if lane.failure}
+class _Road:
+    """What the batches of a run share: a thread for each destination, the objects under way, and who refused with what."""
 
-
-def _read(
-    connection: Connection, url: str, batch: Batch, destinations: Sequence[str], *, by_site: bool
-) -> Iterator[pa.RecordBatch]:
-    """The events of *batch*; what is erased is erased before they are read, and not in them, or after."""
-    events = record_batches(url, batch.from_id, batch.to_id, by_site)
-    with ledger.reading(connection, batch.batch_id, destinations):
-        first = next(events, None)
-    if first is not None:
-        yield first
-        yield from events
-
-
-def _wait(under_way: deque[tuple[Part, list[Future[None]]]]) -> None:
-    part, sent = under_way.popleft()
-    wait(sent)
-    part.close()
-    for future in sent:
-        future.result()
-
-
-class _Lane:
-    """The way of a batch into one destination."""
-
-    def __init__(self, connection: Connection, batch: Batch, destination: Destination, fence: int) -> None:
-        self.destination = destination
-        self.failure = ""
-        self._connection, self._batch, self._fence = connection, batch, fence
-        self._described: list[dict[str, Any]] = []
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"export-{destination.name}")
+    def __init__(self) -> None:
+        self.refused: dict[str, str] = {}
+        self._threads: dict[str, ThreadPoolExecutor] = {}
+        self._under_way: deque[tuple[Part, list[Future[None]]]] = deque()
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *exception: object) -> None:
-        self._thread.shutdown(cancel_futures=True)
+        for thread in self._threads.values():
+            thread.shutdown(cancel_futures=True)
+        for part, _ in self._under_way:
+            part.close()
+
+    def thread(self, destination: Destination) -> ThreadPoolExecutor:
+        """The one thread that writes into a destination, in order."""
+        if destination.name not in self._threads:
+            self._threads[destination.name] = ThreadPoolExecutor(1, thread_name_prefix=f"export-{destination.name}")
+        return self._threads[destination.name]
+
+    def take(self, part: Part, sent: list[Future[None]]) -> None:
+        """Keep *part* until it is sent, and wait where too many are kept."""
+        self._under_way.append((part, sent))
+        while len(self._under_way) > MOST_UNDER_WAY:
+            self._arrive()
+
+    def wait(self, sent: Sequence[Future[None]]) -> None:
+        """Wait until all of *sent* are, and let go of what has arrived."""
+        wait(sent)
+        while self._under_way and all(future.done() for future in self._under_way[0][1]):
+            self._arrive()
+
+    def _arrive(self) -> None:
+        part, sent = self._under_way.popleft()
+        wait(sent)
+        part.close()
+        for future in sent:
+            future.result()
+
+
+class _Sending:
+    """A batch on its way into the destinations that get the same of it: `encode`, then `finish`."""
+
+    def __init__(
+        self,
+        connection: Connection,
+        batch: Batch,
+        layout: Layout,
+        destinations: Sequence[Destination],
+        fence: int,
+        road: _Road,
+        failures: dict[str, str],
+    ) -> None:
+        self.batch = batch
+        self.failures = failures
+        self._connection, self._layout, self._road = connection, layout, road
+        self._contents, self._kept = Contents(), Filter(layout.filters)
+        self._lanes = [_Lane(connection, batch, destination, fence, road) for destination in destinations]
+        self._sent: list[Future[None]] = []
+        self._is_whole = False
+
+    def encode(self, url: str) -> None:
+        """Make all objects and begin to send them; what is wrong with the batch itself is in the ledger and in `failures`."""
+        destinations = [lane.destination for lane in self._lanes]
+        try:
+            transform = Transform(self._layout.filters, self._layout.transforms, destinations[0].hashing_key())
+            for part in encode(self._contents.counting(self._kept.kept(self._read(url))), self._layout, transform):
+                sent = [lane.send(part) for lane in self._lanes]
+                self._sent += sent
+                self._road.take(part, sent)
+        except (BatchUnreadable, SettingsInvalid) as error:
+            for destination in destinations:
+                ledger.failed(self._connection, self.batch.batch_id, destination.name, str(error))
+            if isinstance(error, BatchUnreadable):
+                self.failures[self.batch.batch_id] = str(error)
+            else:
+                self.failures |= {destination.name: str(error) for destination in destinations}
+        else:
+            self._is_whole = True
+
+    def finish(self) -> None:
+        """Wait until all objects are there, then write the manifests and commit, or record what went wrong."""
+        self._road.wait(self._sent)
+        if self._is_whole:
+            for lane in self._lanes:
+                lane.finish(self._layout, self._contents, self._kept.left_out)
+        self._road.refused |= {name: text for name, text in self.failures.items() if name != self.batch.batch_id}
+        self.failures |= {
+            name: self._road.refused[name]
+            for name in (lane.destination.name for lane in self._lanes)
+            if name in self._road.refused
+        }
+
+    def _read(self, url: str) -> Iterator[pa.RecordBatch]:
+        """The events of the batch; what is erased is erased before they are read, and not in them, or after."""
+        names = [lane.destination.name for lane in self._lanes]
+        events = record_batches(url, self.batch.from_id, self.batch.to_id, bool(self._layout.partition_by))
+        with ledger.reading(self._connection, self.batch.batch_id, names):
+            first = next(events, None)
+        if first is not None:
+            yield first
+            yield from events
+
+
+class _Lane:
+    """The way of a batch into one destination."""
+
+    def __init__(self, connection: Connection, batch: Batch, destination: Destination, fence: int, road: _Road) -> None:
+        self.destination = destination
+        self._connection, self._batch, self._fence, self._road = connection, batch, fence, road
+        self._described: list[dict[str, Any]] = []
+        self._failure = ""
 
     def send(self, part: Part) -> Future[None]:
-        """Announce an object and begin to write it."""
+        """Announce an object and begin to write it; none is sent any more where one was refused."""
         described = manifest.describe(self.destination.prefix, self._batch, part)
-        ledger.announce(self._connection, self._batch.batch_id, self.destination.name, described["key"])
+        if self.destination.name not in self._road.refused:
+            ledger.announce(self._connection, self._batch.batch_id, self.destination.name, described["key"])
         self._described.append(described)
-        return self._thread.submit(self._put, part, described["key"])
+        return self._road.thread(self.destination).submit(self._put, part, described["key"])
 
     def _put(self, part: Part, key: str) -> None:
-        if self.failure:
+        if self.destination.name in self._road.refused:
             return
         body = Body(part.open(), part.size, part.sha256, CONTENT_TYPES[part.format])
         try:
             objects.put(self.destination, key, body, self._fence)
         except DeliveryFailed as error:
-            self.failure = str(error)
+            self._fail(error)
+
+    def _fail(self, error: DeliveryFailed) -> None:
+        self._failure = self._road.refused[self.destination.name] = str(error)
 
     def finish(self, layout: Layout, contents: Contents, left_out: Mapping[str, int]) -> None:
-        """Write the manifest and commit, or record what went wrong."""
+        """Write the manifest and commit, or record what went wrong with this batch and not with one before it."""
         batch_id, name = self._batch.batch_id, self.destination.name
-        if not self.failure:
+        if name not in self._road.refused:
             ledger.written(
                 self._connection, batch_id, name, self.destination.bucket, self._described, contents.rows, left_out
             )
@@ -161,11 +222,11 @@ class _Lane:
                 text = manifest.render(self._batch, layout, self._described, contents, left_out, place)
                 key, sha256 = put_manifest(self._batch, self.destination, text, self._fence)
             except DeliveryFailed as error:
-                self.failure = str(error)
+                self._fail(error)
             else:
                 ledger.delivered(self._connection, batch_id, name, key, place.sequence, sha256)
-        if self.failure:
-            ledger.failed(self._connection, batch_id, name, self.failure)
+        if self._failure:
+            ledger.failed(self._connection, batch_id, name, self._failure)
 
     def _remove_leftovers(self) -> None:
         """Remove what an earlier attempt wrote and this one did not, or readers of the folder would see rows twice."""

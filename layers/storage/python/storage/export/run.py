@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 
 from storage import alarms, database, ledger, objects, runs
-from storage.errors import BatchUnreadable, DeliveryFailed, ExportRunning
+from storage.errors import DeliveryFailed, ExportRunning
 from storage.export import balances, contract
 from storage.export.deliver import deliver
 from storage.export.layout import Layout
 from storage.ledger import Batch
-from storage.settings import Settings
+from storage.settings import Destination, Settings
 
 LOOK_SECONDS = 1.0
 
@@ -92,11 +92,13 @@ def _run(connection: database.Connection, settings: Settings, has_time: Callable
         layout.model_dump(exclude={"formats"}),
     )
     outcome = Outcome(planned)
-    for batch in ledger.undelivered(connection):
-        if not has_time():
-            outcome.unfinished = True
-            break
-        _deliver(connection, settings.require_database(), batch, settings, outcome, fence)
+    batches = _asked(connection, settings, has_time, outcome)
+    names = {destination.name for destination in destinations}
+    for batch, failures in deliver(connection, settings.require_database(), batches, fence):
+        outcome.failures |= failures
+        # A destination that was planned for and is not set any more stays pending; it is nobody's failure.
+        if not failures and names.issuperset(batch.pending):
+            outcome.delivered.append(batch.batch_id)
     # What a batch of an earlier plan may have written just now gives way to what is set.
     contract_fence = ledger.next_fence(connection)
     for destination in destinations:
@@ -111,25 +113,16 @@ def _run(connection: database.Connection, settings: Settings, has_time: Callable
     return outcome
 
 
-def _deliver(
-    connection: database.Connection, url: str, batch: Batch, settings: Settings, outcome: Outcome, fence: int
-) -> None:
-    # A destination that was planned for and is not set any more stays pending; it is nobody's failure.
-    asked = [
-        destination
-        for destination in settings.destinations()
-        if destination.name in batch.pending and destination.name not in outcome.failures
-    ]
-    if not asked:
-        return
-    try:
-        failures = deliver(connection, url, batch, asked, fence)
-    except BatchUnreadable as error:
-        outcome.failures[batch.batch_id] = str(error)
-        return
-    outcome.failures |= failures
-    if not failures and len(asked) == len(batch.pending):
-        outcome.delivered.append(batch.batch_id)
+def _asked(
+    connection: database.Connection, settings: Settings, has_time: Callable[[], bool], outcome: Outcome
+) -> Iterator[tuple[Batch, list[Destination]]]:
+    """The batches that somebody lacks, and who of those that are set."""
+    for batch in ledger.undelivered(connection):
+        if not has_time():
+            outcome.unfinished = True
+            return
+        if lacking := [one for one in settings.require_destinations() if one.name in batch.pending]:
+            yield batch, lacking
 
 
 def reopen_lost(settings: Settings) -> int:
