@@ -29,6 +29,7 @@ from storage import database, migrations, settings
 
 ROOT = Path(__file__).resolve().parents[1]
 ADMIN_TOKEN = "demo-admin-token"
+PRIVACY_KEY = "demo-privacy-key"
 
 _numbers = itertools.count(1)
 
@@ -61,7 +62,9 @@ def s3_url(tmp_path_factory):
 def environ(monkeypatch):
     """The environment of a test, without settings of the machine; a change takes effect at once."""
     for name in [*os.environ]:
-        if name.startswith(("EVOTHESIS_", "CLIENT_S3_", "BACKUP_S3_", "EXPORT_", "COLLECT_", "DATABASE_URL", "AWS_")):
+        if name.startswith(
+            ("EVOTHESIS_", "CLIENT_S3_", "BACKUP_S3_", "EXPORT_", "COLLECT_", "PRIVACY_", "DATABASE_URL", "AWS_")
+        ):
             monkeypatch.delenv(name)
 
     class Environ:
@@ -82,6 +85,7 @@ def database_url(postgres, environ):
         connection.execute(f"CREATE DATABASE {name} TEMPLATE template")
         url = f"{postgres.base}/{name}"
         environ["DATABASE_URL"] = url
+        environ["PRIVACY_KEY"] = PRIVACY_KEY
         yield url
         database.close()
         connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
@@ -113,7 +117,7 @@ def buckets(s3_url, environ):
 
 @pytest.fixture(scope="session")
 def sam_template():
-    return template.load(ROOT / "sam-template.yaml", {"DatabaseUrl": "-", "AdminToken": ADMIN_TOKEN})
+    return template.load(ROOT / "sam-template.yaml", {"DatabaseUrl": "-", "AdminToken": ADMIN_TOKEN, "PrivacyKey": "-"})
 
 
 @pytest.fixture

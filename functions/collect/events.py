@@ -14,6 +14,7 @@ from collect.attribution import attribute
 from collect.beacons import Beacon, Document, Unreadable
 from collect.cleaning import Cleaner, Problem, cut
 from collect.links import name_click
+from storage import visitors
 from storage.events import Event
 from storage.settings import Settings
 
@@ -75,6 +76,7 @@ class Reader:
         envelope = document.envelope
         self._beacon = beacon
         self._now = now
+        self._key = settings.require_privacy_key()
         # What the envelope says holds for each of its events that does not say otherwise; their ids are their own.
         said = {key: value for key, value in envelope.items() if key not in ("events", "event_id")}
         self._inherited = self._cleaner.clean(said) if "events" in envelope else {}
@@ -97,6 +99,11 @@ class Reader:
     def site_of(self, raw: dict[str, Any]) -> str | None:
         """The site that an event names itself, else that of its page, of the Origin, of the Referer."""
         return _named_site(raw) or hosts.site_of(_text(raw, "url")) or self._senders_site()
+
+    def visitor_hash(self, raw: dict[str, Any] | None) -> int | None:
+        """By what an erased visitor is known again."""
+        visitor_id = identifier(raw, "visitor_id")
+        return visitors.hash_of(self._key, visitor_id) if visitor_id else None
 
     def _senders_site(self) -> str | None:
         return hosts.site_of(self._beacon.header("origin"), self._beacon.header("referer"))
@@ -121,6 +128,7 @@ class Reader:
             self._user_agent,
             self._network,
             raw,
+            self.visitor_hash(raw),
         )
 
 

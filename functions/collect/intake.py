@@ -16,7 +16,7 @@ from collect import hosts
 from collect.beacons import Beacon, Document, Unreadable, read
 from collect.cleaning import Problem
 from collect.events import Reader, consent_refused, identifier, members
-from storage import database, events, refusals
+from storage import database, events, refusals, visitors
 from storage.events import Event
 from storage.refusals import Refusal
 from storage.settings import Settings
@@ -68,6 +68,7 @@ def collect(settings: Settings, beacons: Sequence[Beacon], now: dt.datetime) -> 
             withheld[reading.withheld or "consent", site_id] += kept_out
 
     def store(connection: database.Connection) -> events.Appended:
+        visitors.require_key(connection, settings.require_privacy_key())
         # A single statement is a transaction by itself, and nearly all that comes needs no other.
         with connection.transaction() if refused or withheld else nullcontext():
             appended = events.append(connection, accepted)
@@ -130,13 +131,23 @@ def _read_members(settings: Settings, beacon: Beacon, document: Document, now: d
                     identifier(raw, "visitor_id"),
                     len(beacon.body),
                     raw,
+                    reader.visitor_hash(raw),
                 )
             )
 
 
 def _unstorable(event: Event) -> Refusal:
     # An event's own id serves: it is refused once, however often it comes.
-    return Refusal(event.event_id, UNSTORABLE.reason, UNSTORABLE.message, event.site_id, event.visitor_id, 0, None)
+    return Refusal(
+        event.event_id,
+        UNSTORABLE.reason,
+        UNSTORABLE.message,
+        event.site_id,
+        event.visitor_id,
+        0,
+        None,
+        event.visitor_hash,
+    )
 
 
 def _answer(reading: Reading, fresh: set[str], unstorable: dict[str, str]) -> Answer:

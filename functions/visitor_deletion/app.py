@@ -18,9 +18,9 @@ def erase(visitor_id: str) -> Response:
     """Delete everything of one visitor, and answer with the receipt."""
     if not VISITOR_ID.fullmatch(visitor_id):
         raise ApiError(400, "visitor_id_invalid", "a visitor id is 8 to 64 of A-Z a-z 0-9 _ -")
-    receipt = database.run(
-        settings.current().require_database(), lambda connection: erasures.erase(connection, visitor_id)
-    )
+    current = settings.current()
+    key = current.require_privacy_key()
+    receipt = database.run(current.require_database(), lambda connection: erasures.erase(connection, key, visitor_id))
     api.logger.info("visitor_erased", erasure_id=str(receipt["erasure_id"]), events=receipt["events_erased"])
     return answer(receipt, 202, {"Location": f"/erasures/{receipt['erasure_id']}"})
 

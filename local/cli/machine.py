@@ -86,11 +86,11 @@ class Machine:
         finally:
             os.close(lock)
 
-    def admin_token(self) -> str:
-        """The admin token of this data directory, made on first use and readable by its owner alone."""
-        file = self.data_dir / "admin-token"
+    def secret(self, name: str) -> str:
+        """A secret of this data directory, made on first use and readable by its owner alone."""
+        file = self.data_dir / name
         if not file.exists() or not file.read_text().strip():
-            made = self.data_dir / "admin-token.new"
+            made = self.data_dir / f"{name}.new"
             made.unlink(missing_ok=True)
             with open(os.open(made, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as stream:
                 stream.write(secrets.token_urlsafe(32) + "\n")

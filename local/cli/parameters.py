@@ -35,6 +35,7 @@ def of(settings: Settings) -> dict[str, str]:
     return {
         "DatabaseUrl": settings.database_url.get_secret_value(),
         "AdminToken": settings.evothesis_admin_token.get_secret_value(),
+        "PrivacyKey": settings.privacy_key.get_secret_value(),
         "ExportFormat": ",".join(settings.export_format),
         "ExportSchedule": settings.schedule_expression,
         "ExportBatchRows": str(settings.export_batch_rows),

@@ -29,6 +29,8 @@ from storage import settings as storage_settings
 from storage.settings import Settings
 
 DEMO_BUCKETS = {"CLIENT_S3_BUCKET": "client-analytics", "BACKUP_S3_BUCKET": "backup-analytics"}
+# What nobody set is made, and kept in the data directory under this name.
+SECRETS = {"EVOTHESIS_ADMIN_TOKEN": "admin-token", "PRIVACY_KEY": "privacy-key"}
 DEMO_KEYS = {
     f"{side}_S3_{part}": "demo" for side in ("CLIENT", "BACKUP") for part in ("ACCESS_KEY", "SECRET_KEY")
 }  # fmt: skip
@@ -61,9 +63,9 @@ def run() -> None:
         listener = stack.enter_context(_listener("EVOTHESIS_PORT", machine.host, machine.port))
         # What programs on this machine ask for is for them alone, whoever may reach the front.
         behind = stack.enter_context(_invoke_listener(machine))
-        os.environ.setdefault("EVOTHESIS_ADMIN_TOKEN", "")
-        if not os.environ["EVOTHESIS_ADMIN_TOKEN"]:
-            os.environ["EVOTHESIS_ADMIN_TOKEN"] = machine.admin_token()
+        for variable, file in SECRETS.items():
+            if not os.environ.get(variable):
+                os.environ[variable] = machine.secret(file)
         services = stack.enter_context(_services(machine, wanted))
         _prepare(services.demo_buckets)
         settings = storage_settings.load()

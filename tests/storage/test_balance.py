@@ -9,6 +9,7 @@ from storage import balance, erasures, refusals, settings
 from storage.export import contract, run
 from storage.refusals import Refusal
 
+KEY = b"demo-privacy-key"
 HOUR = dt.datetime(2026, 11, 23, 10, tzinfo=dt.UTC)
 NOW = dt.datetime.now(dt.UTC).replace(minute=0, second=0, microsecond=0)
 
@@ -74,11 +75,11 @@ def test_each_row_counts_once_however_many_formats_it_has(connection, buckets, m
 
 def test_erased_before_they_are_read_events_are_erased_and_after_it_still_exported(connection, buckets, many, lines):
     many(100)
-    erasures.erase(connection, "visitor-1")
+    erasures.erase(connection, KEY, "visitor-1")
     assert sum(line.destinations["client"].erased for line in lines().values()) == 1
     export()
     lines()
-    erasures.erase(connection, "visitor-2")
+    erasures.erase(connection, KEY, "visitor-2")
     found = lines()
     assert sum(line.received for line in found.values()) == 100
     assert sum(line.destinations["client"].erased for line in found.values()) == 1
@@ -90,7 +91,7 @@ def test_erased_between_the_plan_and_the_reading_it_balances(connection, buckets
     fault("client", "PutObject", (403, "AccessDenied"))
     run.run(settings.current())
     fault.lift()
-    erasures.erase(connection, "visitor-1")
+    erasures.erase(connection, KEY, "visitor-1")
     lines()
     export()
     found = lines()

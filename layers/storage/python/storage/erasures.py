@@ -7,16 +7,23 @@ from uuid import UUID
 
 from psycopg.rows import dict_row
 
+from storage import visitors
 from storage.database import Connection
 from storage.errors import ErasureUnknown
 
 
-def erase(connection: Connection, visitor_id: str) -> dict[str, Any]:
-    """Delete every row of *visitor_id* and give the receipt.
+def erase(connection: Connection, key: bytes, visitor_id: str) -> dict[str, Any]:
+    """Delete every row of *visitor_id*, let none come any more, and give the receipt.
 
-    Atomic: the rows go and the receipt comes in one transaction. Idempotent: a second call removes nothing more and
-    its receipt says so.
+    What is under way is stored before the rows are looked for, or never. The rows go and the receipt comes in one
+    transaction. Idempotent: a second call removes nothing more and its receipt says so.
+
+    Raises:
+        SettingsInvalid: *key* is another one than the database's.
     """
+    visitors.require_key(connection, key)
+    with connection.transaction():
+        visitors.suppress(connection, visitors.hash_of(key, visitor_id))
     with connection.transaction(), connection.cursor(row_factory=dict_row) as cursor:
         # Not while an exporter begins to read: what is erased is in what it read, or is not, and that has to be known.
         cursor.execute("/* erasures.turn */ SELECT pg_advisory_xact_lock(1163284308, 5)")

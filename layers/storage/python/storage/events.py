@@ -23,7 +23,8 @@ from storage.errors import WritersBusy
 class Event:
     """One accepted event: the columns of `events_log`, and the whole event as it was sent, redacted.
 
-    `event_id` is a UUID in its canonical form: lower case, with hyphens (RFC 9562, 4).
+    `event_id` is a UUID in its canonical form: lower case, with hyphens (RFC 9562, 4). By `visitor_hash` an erased visitor
+    is known again; without it nobody is.
     """
 
     event_id: str
@@ -37,6 +38,7 @@ class Event:
     user_agent: str | None
     ip_address: str | None
     raw_event_data: dict[str, Any]
+    visitor_hash: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +50,7 @@ class Appended:
 
 
 def append(connection: Connection, events: Sequence[Event]) -> Appended:
-    """Store *events*, each event_id once, whoever else stores it at the same time.
+    """Store *events*, each event_id once, whoever else stores it at the same time, and none of visitors who were erased.
 
     One statement serves all of them. Should PostgreSQL refuse a value, the batch is halved until the event that
     carries it stands alone, so that it takes no other event with it. Commits when the caller's transaction does; where
@@ -86,11 +88,13 @@ def _insert(connection: Connection, events: Sequence[Event]) -> list[str]:
                user_agent, ip_address, raw_event_data
           FROM jsonb_to_recordset(%s) AS event (
                event_id uuid, event_type text, session_id text, visitor_id text, site_id text,
-               timestamp timestamptz, url text, path text, user_agent text, ip_address inet, raw_event_data jsonb)
+               timestamp timestamptz, url text, path text, user_agent text, ip_address inet, raw_event_data jsonb,
+               visitor_hash bigint)
+         WHERE visitor_hash IS NULL OR visitor_hash <> ALL ((SELECT suppressed_among(%s))::bigint[])
             ON CONFLICT ON CONSTRAINT events_event_id_key DO NOTHING
         RETURNING event_id::text
         """,
-        (Jsonb(events, orjson.dumps),),
+        (Jsonb(events, orjson.dumps), list({event.visitor_hash for event in events if event.visitor_hash is not None})),
     ).fetchall()
     return [row[0] for row in rows]
 

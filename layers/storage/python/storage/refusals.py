@@ -23,10 +23,11 @@ class Refusal:
     visitor_id: str | None
     body_bytes: int
     payload: Any
+    visitor_hash: int | None = None
 
 
 def keep(connection: Connection, refusals: Sequence[Refusal]) -> None:
-    """Keep *refusals*, each refusal_id once; commits when the caller's transaction does."""
+    """Keep *refusals*, each refusal_id once, and none of visitors who were erased; commits when the caller's transaction does."""
     if not refusals:
         return
     connection.execute(
@@ -35,10 +36,12 @@ def keep(connection: Connection, refusals: Sequence[Refusal]) -> None:
         INSERT INTO rejected_events (refusal_id, reason, message, site_id, visitor_id, body_bytes, payload)
         SELECT refusal_id, reason, message, site_id, visitor_id, body_bytes, payload
           FROM jsonb_to_recordset(%s) AS refusal (
-               refusal_id uuid, reason text, message text, site_id text, visitor_id text, body_bytes integer, payload jsonb)
+               refusal_id uuid, reason text, message text, site_id text, visitor_id text, body_bytes integer, payload jsonb,
+               visitor_hash bigint)
+         WHERE visitor_hash IS NULL OR visitor_hash <> ALL ((SELECT suppressed_among(%s))::bigint[])
             ON CONFLICT ON CONSTRAINT rejected_events_refusal_id_key DO NOTHING
         """,
-        (Jsonb(refusals, orjson.dumps),),
+        (Jsonb(refusals, orjson.dumps), list({one.visitor_hash for one in refusals if one.visitor_hash is not None})),
     )
 
 

@@ -90,6 +90,7 @@ class Settings(BaseSettings):
 
     database_url: SecretStr = Field(default=SecretStr(""), description="PostgreSQL, as a libpq URL")
     evothesis_admin_token: SecretStr = Field(default=SecretStr(""), description="bearer token of the admin routes")
+    privacy_key: SecretStr = Field(default=SecretStr(""), description="the key of the hashes of visitors' ids")
 
     client_s3_bucket: str | None = None
     client_s3_prefix: str = "analytics"
@@ -166,10 +167,10 @@ class Settings(BaseSettings):
         except ValueError as error:
             raise ValueError(f"is not JSON: {error}") from None
 
-    @field_validator("export_hash_key")
+    @field_validator("export_hash_key", "privacy_key")
     @classmethod
-    def _hash_key(cls, value: SecretStr | None) -> SecretStr | None:
-        if value is not None and len(value.get_secret_value()) < LEAST_KEY:
+    def _key(cls, value: SecretStr | None) -> SecretStr | None:
+        if value and value.get_secret_value() and len(value.get_secret_value()) < LEAST_KEY:
             raise ValueError(f"is too short to keep a secret; give at least {LEAST_KEY} characters")
         return value
 
@@ -309,6 +310,17 @@ class Settings(BaseSettings):
         if not url:
             raise SettingsInvalid("DATABASE_URL is not set; give a libpq URL such as postgresql://user@host/database")
         return url
+
+    def require_privacy_key(self) -> bytes:
+        """What the hashes of visitors are keyed with.
+
+        Raises:
+            SettingsInvalid: it is not set.
+        """
+        key = self.privacy_key.get_secret_value()
+        if not key:
+            raise SettingsInvalid(f"PRIVACY_KEY is not set; give {LEAST_KEY} random characters or more, and keep them")
+        return key.encode()
 
     def require_destinations(self) -> tuple[Destination, ...]:
         """The client's bucket and, where the operator has one, the backup bucket.

@@ -1,0 +1,68 @@
+"""Visitors as keyed hashes: who was erased is known again, and nobody learns of it who does not know the visitor's id."""
+
+from __future__ import annotations
+
+import hmac
+
+import psycopg
+
+from storage.database import Connection
+from storage.errors import SettingsInvalid, WritersBusy
+
+FINGERPRINT = "evothesis"
+
+# The databases that this process has asked, each with the key.
+_known: set[tuple[str, int, str, bytes]] = set()
+
+
+def hash_of(key: bytes, visitor_id: str) -> int:
+    """The first 64 bits of HMAC-SHA-256 (RFC 2104), as PostgreSQL's bigint has them."""
+    return int.from_bytes(hmac.digest(key, visitor_id.encode(), "sha256")[:8], "big", signed=True)
+
+
+def require_key(connection: Connection, key: bytes) -> None:
+    """See, once in the life of this process, that *key* is the one that this database's hashes were made with; the first is.
+
+    Raises:
+        SettingsInvalid: it is another one.
+    """
+    place = connection.info.host, connection.info.port, connection.info.dbname, key
+    if place in _known:
+        return
+    fingerprint = hash_of(key, FINGERPRINT)
+    row = connection.execute(
+        """
+        /* visitors.require_key */
+        WITH first AS (
+            INSERT INTO privacy_key (fingerprint) SELECT %(fingerprint)s WHERE NOT EXISTS (SELECT 1 FROM privacy_key)
+                ON CONFLICT DO NOTHING RETURNING fingerprint)
+        SELECT fingerprint FROM privacy_key UNION ALL SELECT fingerprint FROM first
+        """,
+        {"fingerprint": fingerprint},
+    ).fetchone()
+    # None: somebody else was first in this very moment, and the next one to ask sees with what.
+    if row is not None and row[0] != fingerprint:
+        raise SettingsInvalid(
+            "PRIVACY_KEY is another one than this database was begun with; erased visitors are known by that one alone"
+        )
+    _known.add(place)
+
+
+def suppress(connection: Connection, visitor_hash: int) -> None:
+    """Let nothing of a visitor be stored from now on: what is under way is stored before this returns, or never.
+
+    Needs a transaction of its own, which commits at once: while it lasts writers wait.
+
+    Raises:
+        WritersBusy: a writer did not end its transaction in time.
+    """
+    # Writers hold the same lock, shared, until they have committed, and look at the list once they have it.
+    connection.execute("SET LOCAL lock_timeout = '2s'")
+    try:
+        connection.execute("/* visitors.hold_mark */ SELECT pg_advisory_xact_lock(1163284308, 1)")
+    except psycopg.errors.LockNotAvailable:
+        raise WritersBusy("a transaction that stored events is still open; end it, or try again later") from None
+    connection.execute(
+        "/* visitors.suppress */ INSERT INTO suppressed_visitors (visitor_hash) VALUES (%s) ON CONFLICT DO NOTHING",
+        (visitor_hash,),
+    )
