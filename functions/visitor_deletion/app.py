@@ -1,39 +1,70 @@
-"""The door of erasure: `/visitors/…` and `/erasures/…`."""
+"""The door of erasure: the schedule, `/visitors/…` and `/erasures/…`."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import Any
 from uuid import UUID
 
 from httpapi import Api, ApiError, Response, answer
-from storage import database, erasures, settings
+from storage import database, erasures, settings, visitors
 
 api = Api("visitor-deletion")
 
 VISITOR_ID = re.compile(r"[A-Za-z0-9_-]{8,64}")
+# A batch that is begun is given this long; what is left after it goes on in the next run.
+LEAST_MILLISECONDS = 120_000
+
+
+@api.schedule
+def visitor_deletion(event: dict[str, Any], context: Any) -> dict[str, Any]:
+    """Take the visitors of all erasures that are not completed out of the buckets."""
+    del event
+    current = settings.current()
+    if not database.run(current.require_database(), erasures.unfinished):
+        return {}
+    # What reads and writes objects is loaded where there is something to do, and not each minute.
+    from storage.export import erase as buckets  # noqa: PLC0415
+
+    outcome = buckets.run(current, _clock(context))
+    if outcome.waiting:
+        api.logger.warning("erasures_wait", erasures=outcome.waiting)
+    return asdict(outcome)
 
 
 @api.route("/visitors/{visitor_id}", "DELETE", content_types=())
 def erase(visitor_id: str) -> Response:
-    """Delete everything of one visitor, and answer with the receipt."""
+    """Delete every row of one visitor, and answer with how far the erasure is."""
     if not VISITOR_ID.fullmatch(visitor_id):
         raise ApiError(400, "visitor_id_invalid", "a visitor id is 8 to 64 of A-Z a-z 0-9 _ -")
     current = settings.current()
-    key = current.require_privacy_key()
-    receipt = database.run(current.require_database(), lambda connection: erasures.erase(connection, key, visitor_id))
-    api.logger.info("visitor_erased", erasure_id=str(receipt["erasure_id"]), events=receipt["events_erased"])
-    return answer(receipt, 202, {"Location": f"/erasures/{receipt['erasure_id']}"})
+    key, hash_key = current.require_privacy_key(), current.export_hash_key
+    exported_as = visitors.exported_as(hash_key.get_secret_value().encode(), visitor_id.encode()) if hash_key else None
+    begun = database.run(
+        current.require_database(), lambda connection: erasures.erase(connection, key, visitor_id, exported_as)
+    )
+    api.logger.info("visitor_erased", erasure_id=str(begun["erasure_id"]), events=begun["events_erased"])
+    return answer(begun, 202, {"Location": f"/erasures/{begun['erasure_id']}"})
 
 
 @api.route("/erasures/{erasure_id}", "GET")
-def receipt(erasure_id: str) -> Response:
-    """The receipt of an erasure."""
+def progress(erasure_id: str) -> Response:
+    """How far an erasure is, and its receipt once it is completed."""
     try:
         wanted = UUID(erasure_id)
     except ValueError:
         raise ApiError(400, "erasure_id_invalid", "an erasure id is a UUID; DELETE /visitors/{id} gives it") from None
-    found = database.run(settings.current().require_database(), lambda connection: erasures.receipt(connection, wanted))
+    found = database.run(
+        settings.current().require_database(), lambda connection: erasures.progress(connection, wanted)
+    )
     return answer(found)
+
+
+def _clock(context: Any) -> Callable[[], bool]:
+    remaining = getattr(context, "get_remaining_time_in_millis", None)
+    return (lambda: remaining() > LEAST_MILLISECONDS) if remaining else (lambda: True)
 
 
 handler = api.handler

@@ -9,7 +9,15 @@ import click
 
 from storage import settings
 
-OBJECT_ACTIONS = ("s3:PutObject", "s3:GetObject", "s3:DeleteObject", "s3:AbortMultipartUpload")
+OBJECT_ACTIONS = (
+    "s3:PutObject",
+    "s3:GetObject",
+    "s3:DeleteObject",
+    "s3:AbortMultipartUpload",
+    # Who is erased is in no older version either.
+    "s3:DeleteObjectVersion",
+)
+BUCKET_ACTIONS = ("s3:ListBucket", "s3:ListBucketVersions", "s3:ListBucketMultipartUploads")
 KMS_ACTIONS = ("kms:GenerateDataKey", "kms:Decrypt")
 
 
@@ -46,7 +54,7 @@ def _access(bucket: str, prefix: str, kms_key: str | None, principal: str | None
             "Sid": "ReadBackWhatIsThere",
             "Effect": "Allow",
             **whom,
-            "Action": "s3:ListBucket",
+            "Action": list(BUCKET_ACTIONS),
             "Resource": f"arn:aws:s3:::{bucket}",
             "Condition": {"StringLike": {"s3:prefix": f"{prefix}/*"}},
         },

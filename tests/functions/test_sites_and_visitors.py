@@ -64,13 +64,17 @@ def test_erasure_takes_one_visitor_out_and_nobody_else(post, call, rows):
     answer = call(visitor_deletion.app.handler, "DELETE", "/visitors/visitor-1")
 
     assert answer.status == 202
-    assert answer.json["state"] == "completed"
+    assert answer.json["state"] == "pending"
     assert (answer.json["events_erased"], answer.json["rejected_events_erased"]) == (2, 1)
     assert "visitor-1" not in answer.text
     assert rows("SELECT visitor_id FROM events") == [{"visitor_id": "visitor-2"}]
     assert rows("SELECT visitor_id FROM rejected_events") == [{"visitor_id": "visitor-2"}]
     polled = call(visitor_deletion.app.handler, "GET", answer.headers["location"])
     assert (polled.status, polled.json) == (200, answer.json)
+
+    assert visitor_deletion.app.handler(SCHEDULED, None) == {"completed": 1, "waiting": 0, "objects": 0}
+    completed = call(visitor_deletion.app.handler, "GET", answer.headers["location"]).json
+    assert (completed["state"], completed["receipt"]["events_erased"]) == ("completed", 2)
 
 
 def test_erasing_again_changes_nothing_and_says_so(post, call):

@@ -58,7 +58,7 @@ def test_a_day_with_it(run, evothesis):
     assert (proof.status, proof.out.splitlines()[-1]) == (0, "every event is there once")
     assert json.loads(evothesis("verify", "--json").out)["rows"] == 3
     usable = evothesis("check", "client")
-    assert (usable.status, usable.out.splitlines()[-1]) == (0, "  ✓ s3:DeleteObject")
+    assert (usable.status, usable.out.splitlines()[-1]) == (0, "  ✓ s3:DeleteObjectVersion")
 
     restored = evothesis("restore", "backup")
     assert (restored.status, restored.out) == (0, "backup bucket: 0 batches put back, 0 events\n"), "nothing was lost"

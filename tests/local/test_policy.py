@@ -27,7 +27,14 @@ def printed(environ):
 def test_it_allows_what_a_delivery_does_below_the_prefix_and_nothing_else(printed):
     objects, listing = printed()
     assert (objects["Resource"], listing["Resource"]) == ("arn:aws:s3:::events/web/analytics/*", "arn:aws:s3:::events")
-    assert objects["Action"] == ["s3:PutObject", "s3:GetObject", "s3:DeleteObject", "s3:AbortMultipartUpload"]
+    assert objects["Action"] == [
+        "s3:PutObject",
+        "s3:GetObject",
+        "s3:DeleteObject",
+        "s3:AbortMultipartUpload",
+        "s3:DeleteObjectVersion",
+    ]
+    assert listing["Action"] == ["s3:ListBucket", "s3:ListBucketVersions", "s3:ListBucketMultipartUploads"]
     assert listing["Condition"] == {"StringLike": {"s3:prefix": "web/analytics/*"}}
 
 

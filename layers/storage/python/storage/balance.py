@@ -23,7 +23,7 @@ class Delivered:
     # Kept out by its filters.
     left_out: int = 0
     pending: int = 0
-    # Before they were read for it.
+    # Before they were read for it, or taken out of its objects since.
     erased: int = 0
     # What came and is none of these: zero, or events were lost or are there twice.
     difference: int = 0
@@ -123,7 +123,10 @@ BECAME = """
     SELECT 'erased', e.hour, e.site_id, sum(e.events)::bigint
       FROM erased_events e LEFT JOIN deliveries d USING (batch_id)
      WHERE e.hour >= %(start)s AND e.hour < %(end)s
-       AND (d.delivered_at IS NULL OR d.read_at > e.erased_at)
+       AND (d.delivered_at IS NULL OR d.read_at > e.erased_at
+            OR EXISTS (SELECT 1 FROM erasure_deliveries x
+                        WHERE x.erasure_id = e.erasure_id AND x.batch_id = e.batch_id
+                          AND x.destination = %(destination)s))
      GROUP BY 2, 3
 """
 

@@ -1,55 +1,93 @@
-"""Taking a visitor out of the database, with a receipt that does not name the visitor."""
+"""Taking a visitor out of the database at once, and what is known of the objects that have to follow; with a receipt."""
 
 from __future__ import annotations
 
+import datetime as dt
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from psycopg.rows import dict_row
+import orjson
+from psycopg.rows import class_row, dict_row
 
 from storage import visitors
 from storage.database import Connection
 from storage.errors import ErasureUnknown
 
 
-def erase(connection: Connection, key: bytes, visitor_id: str) -> dict[str, Any]:
-    """Delete every row of *visitor_id*, let none come any more, and give the receipt.
+@dataclass(frozen=True, slots=True)
+class Erasure:
+    """One that is not completed yet."""
 
-    What is under way is stored before the rows are looked for, or never. The rows go and the receipt comes in one
-    transaction. Idempotent: a second call removes nothing more and its receipt says so.
+    erasure_id: UUID
+    requested_at: dt.datetime
+    erased_at: dt.datetime
+    visitor_hash: int
+    exported_as: str | None
+    events_erased: int
+    rejected_events_erased: int
+
+
+@dataclass(frozen=True, slots=True)
+class Affected:
+    """A batch in a bucket that may hold visitors who are to be erased, and which erasures wait for it."""
+
+    batch_id: str
+    destination: str
+    erasure_ids: list[UUID]
+
+
+def erase(connection: Connection, key: bytes, visitor_id: str, exported_as: str | None = None) -> dict[str, Any]:
+    """Delete every row of *visitor_id*, let none come any more, and tell how far the erasure is.
+
+    What is under way is stored before the rows are looked for, or never. The rows go in one transaction; the objects of
+    the buckets follow (`storage.export.erase`), and until then it is pending. Idempotent: a second call removes nothing
+    more. *exported_as* is how the client's bucket names the visitor where it hashes ids.
 
     Raises:
         SettingsInvalid: *key* is another one than the database's.
+        WritersBusy: a writer does not end its transaction; nothing was done.
     """
     visitors.require_key(connection, key)
+    visitor_hash = visitors.hash_of(key, visitor_id)
     with connection.transaction():
-        visitors.suppress(connection, visitors.hash_of(key, visitor_id))
-    with connection.transaction(), connection.cursor(row_factory=dict_row) as cursor:
+        visitors.suppress(connection, visitor_hash)
+    with connection.transaction():
         # Not while an exporter begins to read: what is erased is in what it read, or is not, and that has to be known.
-        cursor.execute("/* erasures.turn */ SELECT pg_advisory_xact_lock(1163284308, 5)")
-        row = cursor.execute(
-            """
-            /* erasures.erase */
-            WITH erased AS (DELETE FROM events WHERE visitor_id = %(visitor_id)s RETURNING id, created_at, site_id),
-                 counted AS (
-                     INSERT INTO erased_events (erased_at, hour, site_id, batch_id, events)
-                     SELECT clock_timestamp(), date_trunc('hour', created_at, 'UTC'), coalesce(site_id, ''),
-                            (SELECT b.batch_id FROM export_batches b
-                              WHERE b.to_id >= erased.id AND b.from_id < erased.id ORDER BY b.to_id LIMIT 1),
-                            count(*)
-                       FROM erased GROUP BY 2, 3, 4),
-                 refused AS (DELETE FROM rejected_events WHERE visitor_id = %(visitor_id)s RETURNING 1)
-            INSERT INTO erasures (events_erased, rejected_events_erased, completed_at)
-            SELECT (SELECT count(*) FROM erased), (SELECT count(*) FROM refused), clock_timestamp()
-            RETURNING erasure_id, requested_at, completed_at, events_erased, rejected_events_erased
-            """,
-            {"visitor_id": visitor_id},
+        connection.execute("/* erasures.turn */ SELECT pg_advisory_xact_lock(1163284308, 5)")
+        row = connection.execute(
+            ERASE, {"visitor_id": visitor_id, "visitor_hash": visitor_hash, "exported_as": exported_as}
         ).fetchone()
-    return _receipt(row or {})
+    assert row is not None, "an INSERT of one row returns it"
+    return progress(connection, row[0])
 
 
-def receipt(connection: Connection, erasure_id: UUID) -> dict[str, Any]:
-    """The receipt of an erasure.
+ERASE = """
+    /* erasures.erase */
+    WITH erased AS (DELETE FROM events WHERE visitor_id = %(visitor_id)s RETURNING id, created_at, site_id),
+         refused AS (DELETE FROM rejected_events WHERE visitor_id = %(visitor_id)s RETURNING 1),
+         erasure AS (
+             INSERT INTO erasures (visitor_hash, state, exported_as, erased_at, events_erased, rejected_events_erased)
+             SELECT %(visitor_hash)s, 'pending', %(exported_as)s, clock_timestamp(),
+                    (SELECT count(*) FROM erased), (SELECT count(*) FROM refused)
+             RETURNING erasure_id, erased_at),
+         counted AS (
+             INSERT INTO erased_events (erased_at, hour, site_id, batch_id, events, erasure_id)
+             SELECT (SELECT erased_at FROM erasure), date_trunc('hour', created_at, 'UTC'), coalesce(site_id, ''),
+                    (SELECT b.batch_id FROM export_batches b
+                      WHERE b.to_id >= erased.id AND b.from_id < erased.id ORDER BY b.to_id LIMIT 1),
+                    count(*), (SELECT erasure_id FROM erasure)
+               FROM erased GROUP BY 2, 3, 4),
+         known AS (
+             INSERT INTO erasing_events (erasure_id, id, site_id)
+             SELECT (SELECT erasure_id FROM erasure), id, site_id FROM erased)
+    SELECT erasure_id FROM erasure
+"""
+
+
+def progress(connection: Connection, erasure_id: UUID) -> dict[str, Any]:
+    """How far an erasure is; its receipt once it is completed.
 
     Raises:
         ErasureUnknown: there is none with this id.
@@ -57,8 +95,8 @@ def receipt(connection: Connection, erasure_id: UUID) -> dict[str, Any]:
     with connection.cursor(row_factory=dict_row) as cursor:
         row = cursor.execute(
             """
-            /* erasures.receipt */
-            SELECT erasure_id, requested_at, completed_at, events_erased, rejected_events_erased
+            /* erasures.progress */
+            SELECT erasure_id, state, reason, requested_at, completed_at, events_erased, rejected_events_erased, receipt
               FROM erasures
              WHERE erasure_id = %s
             """,
@@ -66,9 +104,136 @@ def receipt(connection: Connection, erasure_id: UUID) -> dict[str, Any]:
         ).fetchone()
     if row is None:
         raise ErasureUnknown(f"no erasure has the id {erasure_id}; DELETE /visitors/{{visitor_id}} makes one")
-    return _receipt(row)
+    return {name: value for name, value in row.items() if value is not None}
 
 
-def _receipt(row: dict[str, Any]) -> dict[str, Any]:
-    scope = {"searched": ["events", "rejected_events"], "not_covered": ["objects that were exported before"]}
-    return {"state": "completed", **row, **scope}
+def unfinished(connection: Connection) -> list[Erasure]:
+    """The erasures that are not completed, oldest first."""
+    with connection.cursor(row_factory=class_row(Erasure)) as cursor:
+        return cursor.execute(
+            """
+            /* erasures.unfinished */
+            SELECT erasure_id, requested_at, erased_at, visitor_hash, exported_as, events_erased, rejected_events_erased
+              FROM erasures WHERE state <> 'completed' ORDER BY requested_at, erasure_id
+            """
+        ).fetchall()
+
+
+def affected(connection: Connection) -> list[Affected]:
+    """The batches in buckets that may hold visitors of unfinished erasures and were not gone through for them, oldest first.
+
+    The backup bucket's come first: it hides nothing, and what is found there is known of the client's too.
+    """
+    with connection.cursor(row_factory=class_row(Affected)) as cursor:
+        return cursor.execute(
+            """
+            /* erasures.affected */
+            SELECT b.batch_id, d.destination, array_agg(e.erasure_id ORDER BY e.requested_at) AS erasure_ids
+              FROM erasures e
+              JOIN export_deliveries d ON d.delivered_at IS NOT NULL AND d.read_at <= e.erased_at
+                                      AND d.objects <> '[]'
+              JOIN export_batches b USING (batch_id)
+             WHERE e.state <> 'completed'
+               AND NOT EXISTS (SELECT 1 FROM erasure_deliveries x
+                                WHERE x.erasure_id = e.erasure_id AND x.batch_id = d.batch_id
+                                  AND x.destination = d.destination)
+               AND (EXISTS (SELECT 1 FROM object_visitors o
+                             WHERE o.batch_id = d.batch_id AND e.visitor_hash = ANY (o.visitor_hashes))
+                    OR NOT EXISTS (SELECT 1 FROM object_visitors o WHERE o.batch_id = d.batch_id))
+             GROUP BY b.batch_id, d.destination
+             ORDER BY b.to_id, b.batch_id, d.destination
+            """
+        ).fetchall()
+
+
+def under_way(connection: Connection) -> dict[UUID, str]:
+    """The unfinished erasures whose visitor was read for a batch that a bucket does not have yet, with that batch."""
+    return dict(
+        connection.execute(
+            """
+            /* erasures.under_way */
+            SELECT e.erasure_id, min(d.batch_id)
+              FROM erasures e JOIN export_deliveries d ON d.delivered_at IS NULL AND d.read_at <= e.erased_at
+             WHERE e.state <> 'completed'
+             GROUP BY e.erasure_id
+            """
+        ).fetchall()
+    )
+
+
+def erased_between(connection: Connection, after: int, to: int) -> dict[int, tuple[int, str]]:
+    """The events with `after < id <= to` that unfinished erasures took out: visitor and site by id."""
+    return {
+        row[0]: (row[1], row[2])
+        for row in connection.execute(
+            """
+            /* erasures.erased_between */
+            SELECT g.id, e.visitor_hash, coalesce(g.site_id, '')
+              FROM erasing_events g JOIN erasures e USING (erasure_id)
+             WHERE g.id > %s AND g.id <= %s
+            """,
+            (after, to),
+        )
+    }
+
+
+def done(
+    connection: Connection, erasure_id: UUID, batch_id: str, destination: str, rows: int, objects: Sequence[Any]
+) -> None:
+    """Record that a batch in a bucket does not hold the visitor any more, and what that took."""
+    connection.execute(
+        """
+        /* erasures.done */
+        INSERT INTO erasure_deliveries (erasure_id, batch_id, destination, rows_removed, objects)
+        VALUES (%s, %s, %s, %s, %s) ON CONFLICT DO NOTHING
+        """,
+        (erasure_id, batch_id, destination, rows, orjson.dumps(objects).decode()),
+    )
+
+
+def what_was_done(connection: Connection, erasure_id: UUID) -> list[dict[str, Any]]:
+    """What an erasure did to the objects of each batch in each bucket."""
+    with connection.cursor(row_factory=dict_row) as cursor:
+        return cursor.execute(
+            """
+            /* erasures.what_was_done */
+            SELECT x.batch_id, x.destination, d.bucket, x.rows_removed, x.objects
+              FROM erasure_deliveries x JOIN export_deliveries d USING (batch_id, destination)
+             WHERE x.erasure_id = %s ORDER BY x.destination, x.batch_id
+            """,
+            (erasure_id,),
+        ).fetchall()
+
+
+def hold(connection: Connection, erasure_id: UUID, state: str, reason: str) -> None:
+    """Record why an erasure is not completed: `pending` where it goes on by itself, `blocked` where somebody has to act."""
+    connection.execute(
+        "/* erasures.hold */ UPDATE erasures SET state = %s, reason = %s WHERE erasure_id = %s",
+        (state, reason, erasure_id),
+    )
+
+
+def complete(connection: Connection, erasure: Erasure, receipt: Mapping[str, Any]) -> None:
+    """Record the receipt, and forget by what the visitor was known."""
+    with connection.transaction():
+        connection.execute(
+            """
+            /* erasures.complete */
+            UPDATE erasures SET state = 'completed', reason = NULL, exported_as = NULL, completed_at = %s, receipt = %s
+             WHERE erasure_id = %s
+            """,
+            (receipt["completed_at"], orjson.dumps(receipt).decode(), erasure.erasure_id),
+        )
+        connection.execute(
+            "/* erasures.forget_events */ DELETE FROM erasing_events WHERE erasure_id = %s", (erasure.erasure_id,)
+        )
+        connection.execute(
+            """
+            /* erasures.forget_visitor */
+            UPDATE object_visitors SET visitor_hashes = array_remove(visitor_hashes, %(visitor)s)
+             WHERE %(visitor)s = ANY (visitor_hashes)
+               AND NOT EXISTS (SELECT 1 FROM erasures
+                                WHERE visitor_hash = %(visitor)s AND state <> 'completed')
+            """,
+            {"visitor": erasure.visitor_hash},
+        )

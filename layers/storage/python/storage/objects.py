@@ -78,6 +78,87 @@ def put(destination: Destination, key: str, body: Body, fence: int) -> None:
         )
 
 
+def replace(destination: Destination, key: str, body: Body, fence: int, before: str) -> None:
+    """Write over the object that has the SHA-256 *before*, and read back that the bucket holds exactly these bytes.
+
+    Idempotent: where these bytes lie already, that is success.
+
+    Raises:
+        DeliveryFailed: the bucket refused or cannot be reached, or holds something else.
+    """
+    with _explained(destination):
+        held = _look(destination, key)
+        if held is not None and not _is(held, body):
+            if held["Metadata"].get(SHA256) != before:
+                held = None
+            else:
+                write(destination, key, body, fence, IfMatch=held["ETag"])
+                held = _look(destination, key)
+    if held is None or not _is(held, body):
+        raise DeliveryFailed(
+            f"{destination.name} bucket {destination.bucket} holds other bytes under {key} than it was given; "
+            f"`evothesis verify {destination.name}` says more"
+        )
+
+
+def purge(destination: Destination, key: str) -> int:
+    """Remove every version of an object but the present one, and what is left of uploads of it; gives how many went.
+
+    Raises:
+        DeliveryFailed: the bucket refused, as one does that locks its versions, or cannot be reached.
+    """
+    removed = 0
+    for version in versions(destination, key):
+        if not version.is_latest:
+            remove(destination, key, version.version_id)
+            removed += 1
+    for upload_id in uploads(destination, key):
+        with _explained(destination):
+            client(destination).abort_multipart_upload(Bucket=destination.bucket, Key=key, UploadId=upload_id)
+        removed += 1
+    return removed
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """A version of an object, or the mark of a removal."""
+
+    version_id: str
+    is_latest: bool
+
+
+def versions(destination: Destination, key: str) -> list[Version]:
+    """All that a bucket holds under a key, newest first; in one that keeps no versions that is one at most.
+
+    Raises:
+        DeliveryFailed: the bucket cannot be asked.
+    """
+    with _explained(destination):
+        pages = (
+            client(destination).get_paginator("list_object_versions").paginate(Bucket=destination.bucket, Prefix=key)
+        )
+        return [
+            Version(item["VersionId"], item["IsLatest"])
+            for page in pages
+            for item in (*page.get("Versions", []), *page.get("DeleteMarkers", []))
+            # The prefix is that of longer keys too.
+            if item["Key"] == key
+        ]
+
+
+def uploads(destination: Destination, key: str) -> list[str]:
+    """The uploads in parts under a key that nobody ended.
+
+    Raises:
+        DeliveryFailed: the bucket cannot be asked.
+    """
+    with _explained(destination):
+        pages = (
+            client(destination).get_paginator("list_multipart_uploads").paginate(Bucket=destination.bucket, Prefix=key)
+        )
+        return [item["UploadId"] for page in pages for item in page.get("Uploads", []) if item["Key"] == key]
+
+
 def keys(destination: Destination, prefix: str) -> list[str]:
     """Every key that begins with *prefix*, in order.
 
@@ -134,14 +215,26 @@ def exists(destination: Destination, key: str) -> bool:
         return _look(destination, key) is not None
 
 
-def remove(destination: Destination, key: str) -> None:
-    """Remove an object; none is as good.
+def sha256_of(destination: Destination, key: str) -> str | None:
+    """The SHA-256 with which an object was written, in hex; None if there is none, or it is nobody's of this product.
+
+    Raises:
+        DeliveryFailed: the bucket cannot be asked.
+    """
+    with _explained(destination):
+        held = _look(destination, key)
+        return held["Metadata"].get(SHA256) if held else None
+
+
+def remove(destination: Destination, key: str, version_id: str | None = None) -> None:
+    """Remove an object, or one version of it; none is as good.
 
     Raises:
         DeliveryFailed: the bucket refused or cannot be reached.
     """
     with _explained(destination):
-        client(destination).delete_object(Bucket=destination.bucket, Key=key)
+        version: dict[str, Any] = {"VersionId": version_id} if version_id else {}
+        client(destination).delete_object(Bucket=destination.bucket, Key=key, **version)
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hmac
+from collections.abc import Sequence
 
 import psycopg
 
@@ -18,6 +19,14 @@ _known: set[tuple[str, int, str, bytes]] = set()
 def hash_of(key: bytes, visitor_id: str) -> int:
     """The first 64 bits of HMAC-SHA-256 (RFC 2104), as PostgreSQL's bigint has them."""
     return int.from_bytes(hmac.digest(key, visitor_id.encode(), "sha256")[:8], "big", signed=True)
+
+
+def exported_as(key: bytes, value: bytes) -> str:
+    """How a bucket that hashes names a value: the first 128 bits of HMAC-SHA-256 (RFC 2104).
+
+    Who has the key can find an id, who has not cannot try all.
+    """
+    return hmac.digest(key, value, "sha256").hex()[:32]
 
 
 def require_key(connection: Connection, key: bytes) -> None:
@@ -65,4 +74,33 @@ def suppress(connection: Connection, visitor_hash: int) -> None:
     connection.execute(
         "/* visitors.suppress */ INSERT INTO suppressed_visitors (visitor_hash) VALUES (%s) ON CONFLICT DO NOTHING",
         (visitor_hash,),
+    )
+
+
+def keep_index(connection: Connection, batch_id: str, object_key: str, visitor_hashes: Sequence[int]) -> None:
+    """Keep who is in an object of a batch, by its key below the prefix, whichever buckets it lies in.
+
+    Where buckets get different rows of a batch, the object has whoever is in it in any of them.
+    """
+    connection.execute(
+        """
+        /* visitors.keep_index */
+        INSERT INTO object_visitors AS known (batch_id, object, visitor_hashes) VALUES (%s, %s, %s)
+            ON CONFLICT ON CONSTRAINT object_visitors_pkey
+            DO UPDATE SET visitor_hashes = (
+                SELECT coalesce(array_agg(DISTINCT one ORDER BY one), '{}')
+                  FROM unnest(known.visitor_hashes || excluded.visitor_hashes) one)
+             WHERE known.visitor_hashes <> excluded.visitor_hashes
+        """,
+        (batch_id, object_key, list(visitor_hashes)),
+    )
+
+
+def index_of(connection: Connection, batch_id: str) -> dict[str, list[int]]:
+    """Who is in each object of a batch, by its key below the prefix; empty where nobody knows."""
+    return dict(
+        connection.execute(
+            "/* visitors.index_of */ SELECT object, visitor_hashes FROM object_visitors WHERE batch_id = %s",
+            (batch_id,),
+        ).fetchall()
     )

@@ -53,6 +53,10 @@ def rights_in(destination: Destination) -> Iterator[Right]:
     yield listed
     if not listed.granted and not _denied(listed.problem or ""):
         return
+    # What an erasure does: no older version and no half of an upload may keep what was erased.
+    versions = _try(destination, "s3:ListBucketVersions", lambda: objects.versions(destination, key))
+    yield versions
+    yield _try(destination, "s3:ListBucketMultipartUploads", lambda: objects.uploads(destination, key))
     wrote = _try(destination, "s3:PutObject", lambda: objects.write(destination, key, body, 0))
     yield wrote
     if wrote.granted:
@@ -60,6 +64,10 @@ def rights_in(destination: Destination) -> Iterator[Right]:
         yield _try(destination, "conditional writes", lambda: _write_over(destination, key, body))
         yield _try(destination, "s3:AbortMultipartUpload", lambda: _begin_and_abort(destination, key))
         yield _try(destination, "s3:DeleteObject", lambda: objects.remove(destination, key))
+        if versions.granted:
+            yield _try(
+                destination, "s3:DeleteObjectVersion", lambda: _write_and_remove_versions(destination, key, body)
+            )
 
 
 def _try(destination: Destination, name: str, work: Callable[[], object]) -> Right:
@@ -73,7 +81,7 @@ def _try(destination: Destination, name: str, work: Callable[[], object]) -> Rig
 
 
 def _with_remedy(destination: Destination, name: str, problem: str) -> str:
-    where = "" if name == "s3:ListBucket" else f"/{destination.prefix}/*"
+    where = "" if name.startswith("s3:ListBucket") else f"/{destination.prefix}/*"
     return f"{problem}; it takes {name} on arn:aws:s3:::{destination.bucket}{where}" if _denied(problem) else problem
 
 
@@ -96,6 +104,12 @@ def _write_over(destination: Destination, key: str, body: Body) -> None:
     raise DeliveryFailed(
         "an object was written over although the request said not to; two exporters at once could do so too"
     )
+
+
+def _write_and_remove_versions(destination: Destination, key: str, body: Body) -> None:
+    objects.write(destination, key, body, 0)
+    for version in objects.versions(destination, key):
+        objects.remove(destination, key, version.version_id)
 
 
 def _begin_and_abort(destination: Destination, key: str) -> None:

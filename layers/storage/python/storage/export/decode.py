@@ -48,7 +48,7 @@ def rows(file: IO[bytes], key: str) -> Iterator[list[Any]]:
                 yield [row[name] for name in ROWS.names]
     elif ".csv" in key.rpartition("/")[2]:
         for row in _records(file, key):
-            yield [_unquoted(row[name]) if name in STRINGS else row[name] for name in ROWS.names]
+            yield [unquoted(row[name]) if name in STRINGS else row[name] for name in ROWS.names]
     else:
         for row in _records(file, key):
             row["raw_event_data"] = orjson.dumps(row["raw_event_data"]).decode()
@@ -58,7 +58,7 @@ def rows(file: IO[bytes], key: str) -> Iterator[list[Any]]:
 def _records(file: IO[bytes], key: str) -> Iterator[dict[str, Any]]:
     """The rows of an object of text."""
     name = key.rpartition("/")[2]
-    with closing(_plain(file, name)) as data:
+    with closing(plain(file, name)) as data:
         if ".csv" in name:
             # Lines end where RFC 4180 ends them, and not at whatever else Unicode calls an end.
             with io.TextIOWrapper(data, "utf-8", newline="") as text:
@@ -68,12 +68,14 @@ def _records(file: IO[bytes], key: str) -> Iterator[dict[str, Any]]:
                 yield orjson.loads(line)
 
 
-def _unquoted(value: str) -> str | None:
+def unquoted(value: str) -> str | None:
+    """A text of CSV as it was stored."""
     # CSV has no sign of its own for NULL: an empty text comes back as none.
     return (value[1:] if value[0] == "'" and FORMULA.match(value[1:]) else value) if value else None
 
 
-def _plain(file: IO[bytes], name: str) -> IO[bytes]:
+def plain(file: IO[bytes], name: str) -> IO[bytes]:
+    """What *file* holds, by the ending of its name, without its compression."""
     if name.endswith(".gz"):
         return cast("IO[bytes]", gzip.GzipFile(fileobj=file))
     if name.endswith(".zst"):

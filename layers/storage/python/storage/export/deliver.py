@@ -9,7 +9,7 @@ from typing import Any, Self
 
 import pyarrow as pa
 
-from storage import ledger, objects
+from storage import ledger, objects, visitors
 from storage.database import Connection
 from storage.errors import BatchUnreadable, DeliveryFailed, SettingsInvalid
 from storage.export import contract, manifest
@@ -27,7 +27,7 @@ MOST_UNDER_WAY = 2
 
 
 def deliver(
-    connection: Connection, url: str, asked: Iterable[tuple[Batch, Sequence[Destination]]], fence: int
+    connection: Connection, url: str, asked: Iterable[tuple[Batch, Sequence[Destination]]], fence: int, key: bytes
 ) -> Iterator[tuple[Batch, dict[str, str]]]:
     """Bring every batch to its destinations, one after the other, and say of each what went wrong, by destination.
 
@@ -35,7 +35,7 @@ def deliver(
     told of. Each destination goes its own way: what one refuses, the other still gets. One that refused is asked no
     more, so none gets a batch before an older one. A batch that fits no file is told of under its own id. Every key is
     in the ledger before its first byte is sent, so whatever dies on the way, doing it again ends in the same objects and
-    no others.
+    no others. *key* is that of the hashes by which visitors are found again in the objects.
     """
     before: _Sending | None = None
     with _Road() as road:
@@ -46,7 +46,7 @@ def deliver(
             groups = _alike(batch, [one for one in destinations if one.name not in failures])
             for layout, together in groups:
                 sending = _Sending(connection, batch, layout, together, fence, road, failures)
-                sending.encode(url)
+                sending.encode(url, key)
                 if before:
                     before.finish()
                 if before and before.batch is not batch:
@@ -136,13 +136,17 @@ class _Sending:
         self._sent: list[Future[None]] = []
         self._is_whole = False
 
-    def encode(self, url: str) -> None:
+    def encode(self, url: str, key: bytes) -> None:
         """Make all objects and begin to send them; what is wrong with the batch itself is in the ledger and in `failures`."""
         destinations = [lane.destination for lane in self._lanes]
         try:
             transform = Transform(self._layout.filters, self._layout.transforms, destinations[0].hashing_key())
             for part in encode(self._contents.counting(self._kept.kept(self._read(url))), self._layout, transform):
                 sent = [lane.send(part) for lane in self._lanes]
+                held = sorted(visitors.hash_of(key, visitor_id) for visitor_id in part.visitors.ids())
+                visitors.keep_index(
+                    self._connection, self.batch.batch_id, manifest.relative_key(self.batch, part), held
+                )
                 self._sent += sent
                 self._road.take(part, sent)
         except (BatchUnreadable, SettingsInvalid) as error:

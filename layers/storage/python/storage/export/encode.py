@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-import hashlib
 import io
-import os
 import tempfile
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -18,6 +16,7 @@ import pyarrow.compute as pc
 
 from storage.errors import BatchUnreadable, StorageError
 from storage.export.delimited import CsvWriter
+from storage.export.hashed import HashingFile, Reader
 from storage.export.jsonl import JsonLinesWriter
 from storage.export.layout import Layout
 from storage.export.parquet import ParquetWriter
@@ -29,6 +28,8 @@ with suppress(NotImplementedError):
     pa.set_memory_pool(pa.mimalloc_memory_pool())
 
 
+# So many visitors are kept before those that are there twice go.
+MERGED_VISITORS = 50_000
 EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 
 
@@ -82,6 +83,33 @@ class Contents:
             yield batch
 
 
+class Visitors:
+    """Who is in the rows of an object: each once, however many there are."""
+
+    def __init__(self) -> None:
+        self._seen: list[pa.Array] = []
+        self._many = 0
+        self._merged = 0
+
+    def add(self, batch: pa.RecordBatch) -> None:
+        """Take note of who is in *batch*."""
+        some = pc.unique(batch.column("visitor_id"))
+        self._seen.append(some)
+        self._many += len(some)
+        if self._many > 2 * self._merged + MERGED_VISITORS:
+            self._merge()
+
+    def ids(self) -> list[str]:
+        """All of them."""
+        self._merge()
+        return [visitor_id for some in self._seen for visitor_id in some.to_pylist() if visitor_id is not None]
+
+    def _merge(self) -> None:
+        if self._seen:
+            self._seen = [pc.unique(pa.chunked_array(self._seen))]
+            self._many = self._merged = len(self._seen[0])
+
+
 @dataclass(frozen=True, slots=True)
 class Part:
     """One object, ready to upload. Its file has no name: whatever ends the process, the disk space comes back."""
@@ -94,11 +122,12 @@ class Part:
     size: int
     sha256: bytes
     contents: Contents
+    visitors: Visitors
     file: IO[bytes]
 
     def open(self) -> IO[bytes]:
         """A reader of its own, at the start; several may read at once."""
-        return cast("IO[bytes]", io.BufferedReader(_Reader(self.file.fileno(), self.size)))
+        return cast("IO[bytes]", io.BufferedReader(Reader(self.file.fileno(), self.size)))
 
     def close(self) -> None:
         """Give the disk space back."""
@@ -158,6 +187,7 @@ class _Encoder:
             making = self._made.get(name) or self._begin(name)
             making.writer.write(written)
             making.contents.add(rows)
+            making.visitors.add(rows)
             if making.file.size >= self._layout.object_bytes:
                 yield self._seal(name)
 
@@ -172,7 +202,7 @@ class _Encoder:
             making.file.abandon()
 
     def _begin(self, name: Format) -> _Making:
-        file = _HashingFile(tempfile.TemporaryFile())  # noqa: SIM115 - whoever takes the part closes it
+        file = HashingFile(tempfile.TemporaryFile())  # noqa: SIM115 - whoever takes the part closes it
         compression = self._layout.compression_of(name)
         making = _Making(file, WRITERS[name](cast("IO[bytes]", file), compression, self._transform.schema))
         self._made[name] = making
@@ -191,77 +221,14 @@ class _Encoder:
             making.file.size,
             making.file.digest(),
             making.contents,
+            making.visitors,
             making.file.below,
         )
 
 
-class _HashingFile:
-    """Passes on what is written, and knows its size and SHA-256 without reading it again."""
-
-    closed = False
-
-    def __init__(self, below: IO[bytes]) -> None:
-        self.below = below
-        self.size = 0
-        self._hash = hashlib.sha256()
-        self.digest = self._hash.digest
-
-    def write(self, data: bytes) -> int:
-        if self.below.closed:
-            # A library that is told to stop writes its end all the same.
-            return len(data)
-        self._hash.update(data)
-        written = self.below.write(data)
-        self.size += written
-        return written
-
-    def flush(self) -> None:
-        if not self.below.closed:
-            self.below.flush()
-
-    def abandon(self) -> None:
-        # A full disk refuses what is still to be written once more; the file is closed all the same.
-        with suppress(OSError):
-            self.below.close()
-
-    def tell(self) -> int:
-        return self.size
-
-    def writable(self) -> bool:
-        return True
-
-    def close(self) -> None:
-        """The file below is somebody else's to close."""
-
-
 @dataclass(slots=True)
 class _Making:
-    file: _HashingFile
+    file: HashingFile
     writer: Writer
     contents: Contents = field(default_factory=Contents)
-
-
-class _Reader(io.RawIOBase):
-    """Reads a file at a place of its own, whoever else reads it."""
-
-    def __init__(self, fd: int, size: int) -> None:
-        self._fd, self._size, self._at = fd, size, 0
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        self._at = offset + {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: self._size}[whence]
-        return self._at
-
-    def tell(self) -> int:
-        return self._at
-
-    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
-        data = os.pread(self._fd, len(buffer), self._at)
-        buffer[: len(data)] = data
-        self._at += len(data)
-        return len(data)
+    visitors: Visitors = field(default_factory=Visitors)

@@ -23,6 +23,11 @@ def object_key(prefix: str, batch: Batch, part: Part) -> str:
     )
 
 
+def relative_key(batch: Batch, part: Part) -> str:
+    """Where an object of *batch* lies below whatever prefix."""
+    return object_key("", batch, part).removeprefix("/")
+
+
 def _partition(site_id: str | None) -> str:
     # As Hive writes the value that is none, and those that no path can have.
     return quote(site_id, safe="") if site_id else "__HIVE_DEFAULT_PARTITION__"
@@ -51,11 +56,13 @@ def render(
     contents: Contents,
     left_out: Mapping[str, int],
     place: Place,
+    revisions: Sequence[dict[str, Any]] = (),
 ) -> bytes:
     """The manifest's bytes: the same batch with the same events at the same place makes the same bytes.
 
     *left_out* is how many events of the batch, by site, the filters of *layout* kept out; the manifest has their number
-    alone, and of what the rules hide nothing.
+    alone, and of what the rules hide nothing. *revisions* are the manifests that it takes the place of, which the next one
+    may name as the one before it.
     """
     return orjson.dumps(
         {
@@ -67,6 +74,7 @@ def render(
             "id_range": {"after": batch.from_id, "to": batch.to_id},
             **_shown(_contents(contents), layout),
             **_rules(layout, left_out),
+            **({"revisions": list(revisions)} if revisions else {}),
             "objects": [_shown(item, layout) for item in objects],
         },
         option=orjson.OPT_INDENT_2 | orjson.OPT_UTC_Z | orjson.OPT_APPEND_NEWLINE,

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 
-from storage import alarms, database, ledger, objects, runs
+from storage import alarms, database, ledger, objects, runs, visitors
 from storage.errors import DeliveryFailed, ExportRunning
 from storage.export import balances, contract
 from storage.export.deliver import deliver
@@ -40,11 +40,12 @@ def run(settings: Settings, has_time: Callable[[], bool] = lambda: True, idempot
 
     Raises:
         ExportRunning: another process is at it.
-        SettingsInvalid: a bucket is missing.
+        SettingsInvalid: a bucket or the privacy key is missing.
         DatabaseUnavailable: PostgreSQL went away; the next run goes on.
     """
     # Said before anything is begun.
     settings.require_destinations()
+    settings.require_privacy_key()
     url = settings.require_database()
 
     def work(connection: database.Connection) -> Outcome:
@@ -83,6 +84,8 @@ def told(settings: Settings, idempotency_key: str) -> Outcome | None:
 
 def _run(connection: database.Connection, settings: Settings, has_time: Callable[[], bool], fence: int) -> Outcome:
     destinations = settings.require_destinations()
+    key = settings.require_privacy_key()
+    visitors.require_key(connection, key)
     layout = Layout.of(settings)
     planned = ledger.plan(
         connection,
@@ -94,7 +97,7 @@ def _run(connection: database.Connection, settings: Settings, has_time: Callable
     outcome = Outcome(planned)
     batches = _asked(connection, settings, has_time, outcome)
     names = {destination.name for destination in destinations}
-    for batch, failures in deliver(connection, settings.require_database(), batches, fence):
+    for batch, failures in deliver(connection, settings.require_database(), batches, fence, key):
         outcome.failures |= failures
         # A destination that was planned for and is not set any more stays pending; it is nobody's failure.
         if not failures and names.issuperset(batch.pending):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 import json
 import math
 import re
@@ -16,6 +14,7 @@ import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from storage import visitors
 from storage.errors import SettingsInvalid
 from storage.export.read import ROWS
 from storage.rules import TEXTS, ColumnType, Filters, Transforms
@@ -123,11 +122,10 @@ class Transform:
         return hashed.take(values.indices)
 
     def _hashed(self, value: Any) -> str | None:
-        """The first 128 bits of HMAC-SHA-256 (RFC 2104): who has the key can find an id, who has not cannot try all."""
         if value is None:
             return None
         data = value.encode() if isinstance(value, str) else orjson.dumps(value)
-        return hmac.new(self._key, data, hashlib.sha256).hexdigest()[:32]
+        return visitors.exported_as(self._key, data)
 
     def _edited(self, text: str) -> str:
         # Numbers pass as they are written: what PostgreSQL holds may fit no number of ours.

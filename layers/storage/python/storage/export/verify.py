@@ -124,7 +124,8 @@ def _read_manifests(destination: Destination, delivered: Mapping[str, str], repo
 
 def _chain(manifests: Manifests) -> Iterator[Finding]:
     """Whether each manifest names the one before it, from the first."""
-    expected, before = 1, None
+    expected = 1
+    before: set[str | None] = {None}
     for key, (manifest, sha256) in manifests.items():
         place = manifest["sequence"]
         if place < expected:
@@ -132,11 +133,12 @@ def _chain(manifests: Manifests) -> Iterator[Finding]:
             continue
         for missing in range(expected, min(place, expected + 100)):
             yield Finding(key, f"the manifest in place {missing}, before this one, is missing")
-        if place == expected and manifest["previous_sha256"] != before:
+        if place == expected and manifest["previous_sha256"] not in before:
             yield Finding(
                 key, f"names another manifest in place {place - 1} than the one that lies there: that one was altered"
             )
-        expected, before = place + 1, sha256
+        # An erasure puts a manifest in the place of another, which the next one may have named.
+        expected, before = place + 1, {sha256, *(one["sha256"] for one in manifest.get("revisions", ()))}
 
 
 def _ranges(manifests: Manifests, highest: int, under_way: Mapping[int, int]) -> Iterator[Finding]:

@@ -1,0 +1,81 @@
+"""The receipt of an erasure: what was searched, what was rewritten, what is not covered; signed, and without the visitor's id."""
+
+from __future__ import annotations
+
+import base64
+import datetime as dt
+import hmac
+from typing import Any
+
+import orjson
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+from storage import erasures, objects
+from storage.database import Connection
+from storage.erasures import Erasure
+from storage.objects import Body
+from storage.settings import Settings
+
+NOT_COVERED = (
+    "copies that somebody made of delivered objects",
+    "backups of the database, until they expire; what is restored from one is erased by asking again",
+)
+
+
+def issue(connection: Connection, settings: Settings, erasure: Erasure, key: bytes, fence: int) -> None:
+    """Put the signed receipt into every bucket that held the visitor, and complete the erasure with it.
+
+    Raises:
+        DeliveryFailed: a bucket refused.
+    """
+    done = erasures.what_was_done(connection, erasure.erasure_id)
+    receipt: dict[str, Any] = {
+        "erasure_id": str(erasure.erasure_id),
+        "state": "completed",
+        "visitor_hash": f"{erasure.visitor_hash & (2**64 - 1):016x}",
+        "requested_at": erasure.requested_at.isoformat(),
+        "completed_at": dt.datetime.now(dt.UTC).isoformat(),
+        "searched": ["events", "rejected_events", *sorted({f"{one['destination']} bucket" for one in done})],
+        "events_erased": erasure.events_erased,
+        "rejected_events_erased": erasure.rejected_events_erased,
+        "buckets": [
+            {"destination": one["destination"], "bucket": one["bucket"], "batch_id": one["batch_id"],
+             "rows_removed": one["rows_removed"], "objects": one["objects"]}
+            for one in done
+        ],
+        "not_covered": list(NOT_COVERED),
+    }  # fmt: skip
+    receipt["signature"] = sign(key, receipt)
+    text = orjson.dumps(receipt, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
+    for destination in settings.destinations():
+        if any((one["destination"], one["bucket"]) == (destination.name, destination.bucket) for one in done):
+            where = f"{destination.prefix}/erasures/{erasure.erasure_id}.json"
+            objects.put(destination, where, Body.of(text, "application/json"), fence)
+    erasures.complete(connection, erasure, receipt)
+
+
+def sign(key: bytes, receipt: dict[str, Any]) -> dict[str, str]:
+    """The signature of a receipt, by Ed25519 (RFC 8032) with a key that is derived from *key*; over its JSON with sorted names."""
+    private = Ed25519PrivateKey.from_private_bytes(hmac.digest(key, b"evothesis receipts", "sha256"))
+    public = private.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
+    return {
+        "algorithm": "Ed25519",
+        "public_key": base64.b64encode(public).decode(),
+        "value": base64.b64encode(private.sign(_signed(receipt))).decode(),
+    }
+
+
+def verify(receipt: dict[str, Any], public_key: str) -> None:
+    """See that a receipt is as it was signed, by whose public key that is.
+
+    Raises:
+        cryptography.exceptions.InvalidSignature: it is not.
+    """
+    public = Ed25519PublicKey.from_public_bytes(base64.b64decode(public_key))
+    public.verify(base64.b64decode(receipt["signature"]["value"]), _signed(receipt))
+
+
+def _signed(receipt: dict[str, Any]) -> bytes:
+    unsigned = {name: value for name, value in receipt.items() if name != "signature"}
+    return orjson.dumps(unsigned, option=orjson.OPT_SORT_KEYS)

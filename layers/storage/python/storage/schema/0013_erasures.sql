@@ -1,0 +1,63 @@
+-- Which visitors an object of a batch holds, as keyed hashes, in order; by its key below the prefix. Where a batch has no
+-- such row (of an earlier release, or restored) any of its objects may hold anyone.
+CREATE TABLE object_visitors (
+    batch_id       text     NOT NULL CONSTRAINT object_visitors_batch_id_fkey REFERENCES export_batches,
+    object         text     NOT NULL,
+    visitor_hashes bigint[] NOT NULL,
+    CONSTRAINT object_visitors_pkey PRIMARY KEY (batch_id, object)
+);
+-- Hashes do not compress.
+ALTER TABLE object_visitors ALTER COLUMN visitor_hashes SET STORAGE EXTERNAL;
+
+-- An erasure ends once no object of any bucket holds the visitor; until then it is pending, or blocked for a reason.
+ALTER TABLE erasures
+    ADD COLUMN visitor_hash bigint,
+    ADD COLUMN state        text NOT NULL DEFAULT 'completed'
+               CONSTRAINT erasures_state_check CHECK (state IN ('pending', 'blocked', 'completed')),
+    ADD COLUMN reason       text,
+    -- When the rows were gone: what was read after that does not hold them.
+    ADD COLUMN erased_at    timestamptz,
+    -- How the client's bucket names the visitor where it hashes ids; gone once the erasure is completed.
+    ADD COLUMN exported_as  text,
+    ADD COLUMN receipt      jsonb;
+ALTER TABLE erasures ALTER COLUMN state DROP DEFAULT;
+CREATE INDEX erasures_open_idx ON erasures (requested_at) WHERE state <> 'completed';
+
+-- The events that open erasures took out, by which objects that hide who a row is of are known; gone with their end.
+CREATE TABLE erasing_events (
+    erasure_id uuid         NOT NULL CONSTRAINT erasing_events_erasure_id_fkey REFERENCES erasures,
+    id         bigint       NOT NULL,
+    site_id    varchar(253),
+    CONSTRAINT erasing_events_pkey PRIMARY KEY (erasure_id, id)
+);
+CREATE INDEX erasing_events_id_idx ON erasing_events (id);
+
+-- What an erasure did to the objects of a batch in a bucket.
+CREATE TABLE erasure_deliveries (
+    erasure_id   uuid        NOT NULL CONSTRAINT erasure_deliveries_erasure_id_fkey REFERENCES erasures,
+    batch_id     text        NOT NULL,
+    destination  text        NOT NULL,
+    rows_removed bigint      NOT NULL,
+    -- Of each object that was opened: its key, and its SHA-256 before and after.
+    objects      jsonb       NOT NULL,
+    done_at      timestamptz NOT NULL DEFAULT now(),
+    CONSTRAINT erasure_deliveries_pkey PRIMARY KEY (erasure_id, batch_id, destination)
+);
+
+-- What a rewriting is about to put in the place of an object, written before its first byte is sent: whoever goes on after
+-- a kill knows the object again.
+CREATE TABLE object_rewrites (
+    batch_id    text  NOT NULL,
+    destination text  NOT NULL,
+    key         text  NOT NULL,
+    sha256      text  NOT NULL,
+    described   jsonb NOT NULL,
+    CONSTRAINT object_rewrites_pkey PRIMARY KEY (batch_id, destination, key, sha256)
+);
+
+-- The manifests that the present one took the place of, newest last: the next in the chain may name one of them.
+ALTER TABLE export_deliveries ADD COLUMN revisions jsonb NOT NULL DEFAULT '[]';
+
+-- Which erasure took them out: null of those of earlier releases.
+ALTER TABLE erased_events ADD COLUMN erasure_id uuid;
+CREATE INDEX erased_events_erasure_id_idx ON erased_events (erasure_id);
