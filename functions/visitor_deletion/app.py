@@ -9,7 +9,7 @@ from typing import Any
 from uuid import UUID
 
 from httpapi import Api, ApiError, Response, answer
-from storage import database, erasures, settings, visitors
+from storage import database, erasures, portability, settings, visitors
 
 api = Api("visitor-deletion")
 
@@ -36,17 +36,40 @@ def visitor_deletion(event: dict[str, Any], context: Any) -> dict[str, Any]:
 
 @api.route("/visitors/{visitor_id}", "DELETE", content_types=())
 def erase(visitor_id: str) -> Response:
-    """Delete every row of one visitor, and answer with how far the erasure is."""
-    if not VISITOR_ID.fullmatch(visitor_id):
-        raise ApiError(400, "visitor_id_invalid", "a visitor id is 8 to 64 of A-Z a-z 0-9 _ -")
+    """Delete every row of one visitor, and answer with how far the erasure is; or, with `dry_run=true`, what it would do."""
+    _require_visitor_id(visitor_id)
+    query: dict[str, str] = dict(api.request.query_params or {})
+    wish = {name: _is_true(query, name) for name in ("dry_run", "confirm")}
     current = settings.current()
     key, hash_key = current.require_privacy_key(), current.export_hash_key
     exported_as = visitors.exported_as(hash_key.get_secret_value().encode(), visitor_id.encode()) if hash_key else None
+    url = current.require_database()
+    extent = database.run(url, lambda connection: erasures.extent(connection, key, visitor_id))
+    if wish["dry_run"]:
+        return answer({"dry_run": True, **asdict(extent)})
+    if extent.is_improbable and not wish["confirm"]:
+        message = (
+            f"{extent.events} events, {extent.share:.0%} of all, go by this id, which is more than a visitor's; "
+            "look what sends it, or add ?confirm=true"
+        )
+        raise ApiError(409, "share_improbable", message)
     begun = database.run(
         current.require_database(), lambda connection: erasures.erase(connection, key, visitor_id, exported_as)
     )
     api.logger.info("visitor_erased", erasure_id=str(begun["erasure_id"]), events=begun["events_erased"])
     return answer(begun, 202, {"Location": f"/erasures/{begun['erasure_id']}"})
+
+
+@api.route("/visitors/{visitor_id}/events", "GET")
+def copy(visitor_id: str) -> Response:
+    """All that is held of one visitor, a page at a time."""
+    _require_visitor_id(visitor_id)
+    query: dict[str, str] = dict(api.request.query_params or {})
+    after = query.get("after", "0")
+    if not after.isascii() or not after.isdigit() or len(after) > 18:
+        raise ApiError(400, "after_invalid", "`after` has to be the `next` of the page before")
+    url = settings.current().require_database()
+    return answer(database.run(url, lambda connection: portability.held(connection, visitor_id, int(after))))
 
 
 @api.route("/erasures/{erasure_id}", "GET")
@@ -60,6 +83,18 @@ def progress(erasure_id: str) -> Response:
         settings.current().require_database(), lambda connection: erasures.progress(connection, wanted)
     )
     return answer(found)
+
+
+def _require_visitor_id(text: str) -> None:
+    if not VISITOR_ID.fullmatch(text):
+        raise ApiError(400, "visitor_id_invalid", "a visitor id is 8 to 64 of A-Z a-z 0-9 _ -")
+
+
+def _is_true(query: dict[str, str], name: str) -> bool:
+    value = query.get(name, "false")
+    if value not in ("true", "false"):
+        raise ApiError(400, f"{name}_invalid", f"`{name}` is true or false")
+    return value == "true"
 
 
 def _clock(context: Any) -> Callable[[], bool]:

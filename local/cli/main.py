@@ -7,6 +7,7 @@ import sys
 import click
 
 from cli.check import check
+from cli.erase import erase
 from cli.export import export
 from cli.invoke import invoke
 from cli.logs import logs
@@ -30,7 +31,7 @@ def commands() -> None:
     """First-party web analytics data that the client owns."""
 
 
-for command in (run, status, export, verify, check, restore, policy, invoke, logs):
+for command in (run, status, export, verify, check, restore, erase, policy, invoke, logs):
     commands.add_command(command)
 
 

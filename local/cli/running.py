@@ -66,7 +66,18 @@ class Running:
         Raises:
             NotRunning: nobody answers.
         """
-        status, _, body = self._ask("GET", self.url + path, {"Authorization": f"Bearer {self.token}"})
+        return self._admin("GET", path)
+
+    def delete(self, path: str) -> tuple[int, Any]:
+        """Status and JSON body of an admin route that is asked to delete.
+
+        Raises:
+            NotRunning: nobody answers.
+        """
+        return self._admin("DELETE", path)
+
+    def _admin(self, method: str, path: str) -> tuple[int, Any]:
+        status, _, body = self._ask(method, self.url + path, {"Authorization": f"Bearer {self.token}"})
         return status, _json(body)
 
     def invoke(self, function: str, payload: bytes, *, kind: str = "RequestResponse") -> Invocation:

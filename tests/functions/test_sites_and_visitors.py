@@ -4,7 +4,7 @@ import pytest
 
 import domain_discovery.app
 import visitor_deletion.app
-from storage import database, webhooks
+from storage import database, portability, webhooks
 
 SCHEDULED = {"source": "aws.events", "detail-type": "Scheduled Event", "detail": {}}
 
@@ -75,6 +75,58 @@ def test_erasure_takes_one_visitor_out_and_nobody_else(post, call, rows):
     assert visitor_deletion.app.handler(SCHEDULED, None) == {"completed": 1, "waiting": 0, "objects": 0}
     completed = call(visitor_deletion.app.handler, "GET", answer.headers["location"]).json
     assert (completed["state"], completed["receipt"]["events_erased"]) == ("completed", 2)
+
+
+def test_a_copy_of_all_that_is_held_of_a_visitor_comes_in_pages(post, call, monkeypatch):
+    monkeypatch.setattr(portability, "MOST_ROWS", 2)
+    sent = [page_view(f"{name}.example", data={"n": 1.5}) for name in "abc"]
+    post({"visitor_id": "visitor-1", "events": [*sent, {"event_type": "?"}]})
+    post({"visitor_id": "visitor-2", **page_view("d.example")})
+
+    first = call(visitor_deletion.app.handler, "GET", "/visitors/visitor-1/events").json
+    second = call(visitor_deletion.app.handler, "GET", f"/visitors/visitor-1/events?after={first['next']}").json
+
+    assert [len(page["events"]) for page in (first, second)] == [2, 1]
+    events = [*first["events"], *second["events"]]
+    assert sorted(event["site_id"] for event in events) == ["a.example", "b.example", "c.example"]
+    assert {event["visitor_id"] for event in events} == {"visitor-1"}
+    assert second["events"][0]["raw_event_data"]["data"] == {"n": 1.5}
+    assert [len(page["rejected_events"]) for page in (first, second)] == [1, 0]
+    assert first["rejected_events"][0]["payload"]["event_type"] == "?"
+    assert second["next"] is None
+
+
+@pytest.mark.parametrize("path", ["/visitors/short/events", "/visitors/visitor-1/events?after=x"])
+def test_what_is_no_page_of_no_visitor_is_named(call, database_url, path):
+    assert call(visitor_deletion.app.handler, "GET", path).status == 400
+
+
+def test_a_dry_run_says_what_would_go_and_takes_nothing(post, call, rows):
+    post({"visitor_id": "visitor-1", "events": [page_view("a.example"), {"event_type": "?"}]})
+    post({"visitor_id": "visitor-2", **page_view("a.example")})
+    answer = call(visitor_deletion.app.handler, "DELETE", "/visitors/visitor-1?dry_run=true")
+    assert (answer.status, answer.json["events"], answer.json["rejected_events"]) == (200, 1, 1)
+    assert rows("SELECT count(*) FROM events") == [{"count": 2}]
+    assert rows("SELECT * FROM suppressed_visitors") == []
+
+
+def test_more_than_a_visitor_can_have_done_is_erased_only_when_it_is_meant(call, connection, rows):
+    connection.execute(
+        """
+        INSERT INTO events (event_type, visitor_id, timestamp, raw_event_data)
+        SELECT 'page_view', 'a-proxy-of-all', now(), '{}' FROM generate_series(1, 10000)
+        """
+    )
+    refused = call(visitor_deletion.app.handler, "DELETE", "/visitors/a-proxy-of-all")
+    assert (refused.status, refused.json["error"]["code"]) == (409, "share_improbable")
+    assert rows("SELECT count(*) FROM events") == [{"count": 10_000}]
+    meant = call(visitor_deletion.app.handler, "DELETE", "/visitors/a-proxy-of-all?confirm=true")
+    assert (meant.status, meant.json["events_erased"]) == (202, 10_000)
+
+
+def test_a_wish_that_is_neither_true_nor_false_is_named(call, database_url):
+    answer = call(visitor_deletion.app.handler, "DELETE", "/visitors/visitor-1?dry_run=perhaps")
+    assert (answer.status, answer.json["error"]["code"]) == (400, "dry_run_invalid")
 
 
 def test_erasing_again_changes_nothing_and_says_so(post, call):

@@ -15,7 +15,7 @@ import httpx
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-BEACON = {"event_type": "page_view", "url": "https://shop.example.com/"}
+BEACON = {"visitor_id": "visitor-4711", "event_type": "page_view", "url": "https://shop.example.com/"}
 
 
 @pytest.fixture
@@ -63,6 +63,16 @@ def test_a_day_with_it(run, evothesis):
     restored = evothesis("restore", "backup")
     assert (restored.status, restored.out) == (0, "backup bucket: 0 batches put back, 0 events\n"), "nothing was lost"
 
+    would = evothesis("erase", "visitor-4711", "--dry-run")
+    assert (would.status, would.out.splitlines()[0]) == (0, "3 events (100.0% of all), 0 refused ones")
+    erased = evothesis("erase", "visitor-4711")
+    assert erased.status == 0
+    assert "completed" in erased.out
+    assert erased.out.count(": 3 rows, 1 objects") == 2
+    assert "visitor-4711" not in erased.out
+    assert evothesis("verify").status == 0
+    assert evothesis("erase", "no id").status == 1
+
     sample = evothesis("invoke", "collect", "-e", str(ROOT / "events/collect/single.json"), "--log")
     assert (sample.status, json.loads(sample.out)["statusCode"]) == (0, 202)
     assert re.search(r"^REPORT RequestId: \S+\tDuration: ", sample.err, re.MULTILINE)
@@ -71,7 +81,7 @@ def test_a_day_with_it(run, evothesis):
     )
     assert (queued.status, queued.out) == (0, "accepted\n")
 
-    failed = evothesis("invoke", "visitor-deletion", "-e", "-", stdin='{"Records": []}')
+    failed = evothesis("invoke", "collect", "-e", "-", stdin='{"neither": "nor"}')
     assert (failed.status, json.loads(failed.out)["errorType"]) == (1, "ValueError")
     unknown = evothesis("invoke", "nobody")
     assert (unknown.status, "no function nobody; there are Collect," in unknown.err) == (2, True)

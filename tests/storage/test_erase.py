@@ -18,6 +18,7 @@ from storage.export import deliver, erase, receipts, run, verify
 
 KEY = b"demo-privacy-key"
 VISITOR = "visitor-42"
+EXPORTER = Path(__file__).with_name("crash_exporter.py")
 ERASER = Path(__file__).with_name("crash_eraser.py")
 POINTS = [
     "between the suppression and the rows",
@@ -301,6 +302,7 @@ def test_a_bucket_that_hides_who_a_row_is_of_loses_the_rows_all_the_same(
 
 def test_a_bucket_that_hides_whose_rows_nobody_knows_any_more_blocks_the_erasure(connection, buckets, many, environ):
     environ["EXPORT_TRANSFORMS"] = json.dumps({"drop": ["visitor_id"]})
+    environ["BACKUP_S3_BUCKET"] = ""
     many(300)
     export()
     connection.execute("DELETE FROM events")
@@ -309,6 +311,16 @@ def test_a_bucket_that_hides_whose_rows_nobody_knows_any_more_blocks_the_erasure
     found = state(connection, erasure_id)
     assert found["state"] == "blocked"
     assert "hides whose rows it holds" in found["reason"]
+
+
+def test_what_the_backup_bucket_tells_is_known_of_one_that_hides(connection, buckets, many, environ, delivered):
+    environ["EXPORT_TRANSFORMS"] = json.dumps({"drop": ["visitor_id"]})
+    many(300)
+    export()
+    connection.execute("DELETE FROM events")
+    erasures.erase(connection, KEY, VISITOR)
+    assert erase.run(settings.current()).completed == 1
+    assert [len(delivered(side).rows["parquet"]) for side in ("client", "backup")] == [297, 297]
 
 
 @pytest.mark.parametrize("operation", ["PutObject", "GetObject", "ListObjectVersions", "DeleteObject"])
@@ -388,6 +400,29 @@ def test_an_export_that_is_under_way_does_not_bring_the_visitor_back(
     erase.run(settings.current())
     assert connection.execute("SELECT state FROM erasures").fetchall() == [("completed",)]
     proven()
+
+
+def test_versions_of_an_attempt_that_was_given_up_go_too(connection, buckets, versioned, many, environ, proven):
+    environ["EXPORT_FORMAT"] = "json"
+    environ["EXPORT_PARTITION_BY"] = "site_id"
+    many(300)
+    connection.execute("UPDATE events SET site_id = 'alone.example' WHERE visitor_id = %s", (VISITOR,))
+    killed = subprocess.run([sys.executable, EXPORTER, "before the manifest"], check=False)
+    assert killed.returncode == -signal.SIGKILL
+
+    erasures.erase(connection, KEY, VISITOR)
+    assert erase.run(settings.current()).waiting == 1
+    export()
+    assert erase.run(settings.current()).completed == 1
+    proven()
+
+
+def test_a_bucket_that_lacks_another_batch_keeps_nobody_waiting(connection, buckets, many, fault):
+    many(300)
+    fault("client", "PutObject", (403, "AccessDenied"))
+    run.run(settings.current())
+    erasures.erase(connection, KEY, "somebody-else")
+    assert erase.run(settings.current()).completed == 1
 
 
 def test_an_export_that_failed_on_the_way_holds_the_erasure_until_it_is_made_again(

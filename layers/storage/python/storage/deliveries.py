@@ -34,6 +34,7 @@ class Delivery:
     manifest_key: str
     manifest_sha256: str
     revisions: list[dict[str, Any]]
+    leftovers: list[str]
 
     def as_batch(self) -> Batch:
         """The batch itself."""
@@ -49,7 +50,8 @@ def find(connection: Connection, batch_id: str, destination: str) -> Delivery:
             """
             /* deliveries.find */
             SELECT b.batch_id, b.from_id, b.to_id, b.window_start, b.window_end, b.formats, b.layout, d.destination,
-                   d.bucket, d.objects, d.rows, d.left_out, d.manifest_key, d.manifest_sha256, d.revisions
+                   d.bucket, d.objects, d.rows, d.left_out, d.manifest_key, d.manifest_sha256, d.revisions,
+                   d.leftovers
               FROM export_deliveries d JOIN export_batches b USING (batch_id)
              WHERE d.batch_id = %s AND d.destination = %s
             """,

@@ -15,6 +15,10 @@ from storage import visitors
 from storage.database import Connection
 from storage.errors import ErasureUnknown
 
+# More than this, and of so much of everything, is not one person's.
+IMPROBABLE_EVENTS = 10_000
+IMPROBABLE_SHARE = 0.01
+
 
 @dataclass(frozen=True, slots=True)
 class Erasure:
@@ -36,6 +40,47 @@ class Affected:
     batch_id: str
     destination: str
     erasure_ids: list[UUID]
+
+
+@dataclass(frozen=True, slots=True)
+class Extent:
+    """What an erasure would take out: rows, and objects of all buckets that it would write anew."""
+
+    events: int
+    rejected_events: int
+    objects: int
+    # Batches of which nobody knows who is in them: all of their objects would be read.
+    batches_to_read: int
+    # Of the rows of the database, about.
+    share: float
+
+    @property
+    def is_improbable(self) -> bool:
+        """Whether one visitor cannot have done all of this: something else goes by that id."""
+        return self.events >= IMPROBABLE_EVENTS and self.share >= IMPROBABLE_SHARE
+
+
+def extent(connection: Connection, key: bytes, visitor_id: str) -> Extent:
+    """What erasing *visitor_id* would take out; nothing is changed."""
+    row = connection.execute(
+        EXTENT, {"visitor_id": visitor_id, "visitor_hash": visitors.hash_of(key, visitor_id)}
+    ).fetchone()
+    assert row is not None, "a SELECT without FROM gives one row"
+    events, rejected, objects, to_read, rows = row
+    return Extent(events, rejected, objects, to_read, round(events / max(rows, events, 1), 4))
+
+
+EXTENT = """
+    /* erasures.extent */
+    SELECT (SELECT count(*) FROM events WHERE visitor_id = %(visitor_id)s),
+           (SELECT count(*) FROM rejected_events WHERE visitor_id = %(visitor_id)s),
+           (SELECT count(*) FROM object_visitors o JOIN export_deliveries d USING (batch_id)
+             WHERE %(visitor_hash)s = ANY (o.visitor_hashes) AND d.delivered_at IS NOT NULL),
+           (SELECT count(*) FROM export_deliveries d
+             WHERE d.delivered_at IS NOT NULL AND d.objects <> '[]'
+               AND NOT EXISTS (SELECT 1 FROM object_visitors o WHERE o.batch_id = d.batch_id)),
+           (SELECT reltuples::bigint FROM pg_class WHERE oid = 'events'::regclass)
+"""
 
 
 def erase(connection: Connection, key: bytes, visitor_id: str, exported_as: str | None = None) -> dict[str, Any]:
@@ -130,8 +175,8 @@ def affected(connection: Connection) -> list[Affected]:
             /* erasures.affected */
             SELECT b.batch_id, d.destination, array_agg(e.erasure_id ORDER BY e.requested_at) AS erasure_ids
               FROM erasures e
-              JOIN export_deliveries d ON d.delivered_at IS NOT NULL AND d.read_at <= e.erased_at
-                                      AND d.objects <> '[]'
+              JOIN export_deliveries d ON d.delivered_at IS NOT NULL AND d.first_read_at <= e.erased_at
+                                      AND (d.objects <> '[]' OR d.leftovers <> '{}')
               JOIN export_batches b USING (batch_id)
              WHERE e.state <> 'completed'
                AND NOT EXISTS (SELECT 1 FROM erasure_deliveries x
@@ -147,14 +192,17 @@ def affected(connection: Connection) -> list[Affected]:
 
 
 def under_way(connection: Connection) -> dict[UUID, str]:
-    """The unfinished erasures whose visitor was read for a batch that a bucket does not have yet, with that batch."""
+    """The unfinished erasures whose visitor may have been read for a batch that a bucket does not have yet, with that batch."""
     return dict(
         connection.execute(
             """
             /* erasures.under_way */
             SELECT e.erasure_id, min(d.batch_id)
-              FROM erasures e JOIN export_deliveries d ON d.delivered_at IS NULL AND d.read_at <= e.erased_at
+              FROM erasures e JOIN export_deliveries d ON d.delivered_at IS NULL AND d.first_read_at <= e.erased_at
              WHERE e.state <> 'completed'
+               AND (d.indexed_at IS NULL OR d.indexed_at < d.read_at
+                    OR EXISTS (SELECT 1 FROM object_visitors o
+                                WHERE o.batch_id = d.batch_id AND e.visitor_hash = ANY (o.visitor_hashes)))
              GROUP BY e.erasure_id
             """
         ).fetchall()
@@ -175,6 +223,18 @@ def erased_between(connection: Connection, after: int, to: int) -> dict[int, tup
             (after, to),
         )
     }
+
+
+def found(connection: Connection, erasure_id: UUID, events: Mapping[int, str]) -> None:
+    """Keep events of an erasure that were found in a bucket, with their sites: another may hide whose they are."""
+    connection.execute(
+        """
+        /* erasures.found */
+        INSERT INTO erasing_events (erasure_id, id, site_id) SELECT %s, * FROM unnest(%s::bigint[], %s::text[])
+            ON CONFLICT DO NOTHING
+        """,
+        (erasure_id, list(events), list(events.values())),
+    )
 
 
 def done(

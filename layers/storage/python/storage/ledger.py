@@ -215,7 +215,9 @@ def reading(connection: Connection, batch_id: str, destinations: Sequence[str]) 
         connection.execute(
             """
             /* ledger.reading */
-            UPDATE export_deliveries SET read_at = clock_timestamp() WHERE batch_id = %s AND destination = ANY(%s)
+            UPDATE export_deliveries
+               SET read_at = clock_timestamp(), first_read_at = coalesce(first_read_at, clock_timestamp())
+             WHERE batch_id = %s AND destination = ANY(%s)
             """,
             (batch_id, list(destinations)),
         )
@@ -223,6 +225,17 @@ def reading(connection: Connection, batch_id: str, destinations: Sequence[str]) 
     finally:
         if not connection.closed:
             connection.execute("/* ledger.let_erasures */ SELECT pg_advisory_unlock(1163284308, 5)")
+
+
+def indexed(connection: Connection, batch_id: str, destinations: Sequence[str]) -> None:
+    """Record that the index has everybody who is in the objects of this attempt at a batch."""
+    connection.execute(
+        """
+        /* ledger.indexed */
+        UPDATE export_deliveries SET indexed_at = clock_timestamp() WHERE batch_id = %s AND destination = ANY(%s)
+        """,
+        (batch_id, list(destinations)),
+    )
 
 
 def announce(connection: Connection, batch_id: str, destination: str, key: str) -> None:
@@ -262,7 +275,8 @@ def written(
         UPDATE export_deliveries
            SET state = 'written', written_at = now(), attempted_at = now(), last_error = NULL,
                bucket = %(bucket)s, objects = %(objects)s, rows = %(rows)s, bytes = %(bytes)s,
-               left_out = %(left_out)s, read_at = coalesce(read_at, now())
+               left_out = %(left_out)s, read_at = coalesce(read_at, now()),
+               first_read_at = coalesce(first_read_at, read_at, now())
          WHERE batch_id = %(batch_id)s AND destination = %(destination)s
         """,
         {
@@ -316,7 +330,9 @@ def delivered(
             /* ledger.delivered */
             UPDATE export_deliveries
                SET state = 'delivered', delivered_at = now(), attempts = attempts + 1, manifest_key = %s,
-                   sequence = %s, manifest_sha256 = %s, last_error = NULL, announced = '{}'
+                   sequence = %s, manifest_sha256 = %s, last_error = NULL, announced = '{}',
+                   leftovers = ARRAY (SELECT unnest(leftovers || announced)
+                                      EXCEPT SELECT item ->> 'key' FROM jsonb_array_elements(objects) item)
              WHERE batch_id = %s AND destination = %s
             """,
             (manifest_key, sequence, manifest_sha256, batch_id, destination),

@@ -102,14 +102,15 @@ def replace(destination: Destination, key: str, body: Body, fence: int, before: 
 
 
 def purge(destination: Destination, key: str) -> int:
-    """Remove every version of an object but the present one, and what is left of uploads of it; gives how many went.
+    """Remove every version of an object but the present one, of one that was removed all, and what is left of uploads of it; gives how many went.
 
     Raises:
         DeliveryFailed: the bucket refused, as one does that locks its versions, or cannot be reached.
     """
     removed = 0
-    for version in versions(destination, key):
-        if not version.is_latest:
+    # The mark of a removal goes last, or what it hides would be there again.
+    for version in reversed(versions(destination, key)):
+        if version.is_mark or not version.is_latest:
             remove(destination, key, version.version_id)
             removed += 1
     for upload_id in uploads(destination, key):
@@ -125,10 +126,11 @@ class Version:
 
     version_id: str
     is_latest: bool
+    is_mark: bool
 
 
 def versions(destination: Destination, key: str) -> list[Version]:
-    """All that a bucket holds under a key, newest first; in one that keeps no versions that is one at most.
+    """All that a bucket holds under a key, the present one first; in one that keeps no versions that is one at most.
 
     Raises:
         DeliveryFailed: the bucket cannot be asked.
@@ -137,13 +139,15 @@ def versions(destination: Destination, key: str) -> list[Version]:
         pages = (
             client(destination).get_paginator("list_object_versions").paginate(Bucket=destination.bucket, Prefix=key)
         )
-        return [
-            Version(item["VersionId"], item["IsLatest"])
+        found = [
+            Version(item["VersionId"], item["IsLatest"], is_mark)
             for page in pages
-            for item in (*page.get("Versions", []), *page.get("DeleteMarkers", []))
+            for is_mark, items in ((False, page.get("Versions", [])), (True, page.get("DeleteMarkers", [])))
+            for item in items
             # The prefix is that of longer keys too.
             if item["Key"] == key
         ]
+    return sorted(found, key=lambda version: not version.is_latest)
 
 
 def uploads(destination: Destination, key: str) -> list[str]:

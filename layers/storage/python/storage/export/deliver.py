@@ -142,11 +142,12 @@ class _Sending:
         try:
             transform = Transform(self._layout.filters, self._layout.transforms, destinations[0].hashing_key())
             for part in encode(self._contents.counting(self._kept.kept(self._read(url))), self._layout, transform):
-                sent = [lane.send(part) for lane in self._lanes]
+                # Before a byte of it is anywhere: whoever erases finds what an attempt left that was given up.
                 held = sorted(visitors.hash_of(key, visitor_id) for visitor_id in part.visitors.ids())
                 visitors.keep_index(
                     self._connection, self.batch.batch_id, manifest.relative_key(self.batch, part), held
                 )
+                sent = [lane.send(part) for lane in self._lanes]
                 self._sent += sent
                 self._road.take(part, sent)
         except (BatchUnreadable, SettingsInvalid) as error:
@@ -158,6 +159,7 @@ class _Sending:
                 self.failures |= {destination.name: str(error) for destination in destinations}
         else:
             self._is_whole = True
+            ledger.indexed(self._connection, self.batch.batch_id, [one.name for one in destinations])
 
     def finish(self) -> None:
         """Wait until all objects are there, then write the manifests and commit, or record what went wrong."""

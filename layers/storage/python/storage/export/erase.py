@@ -128,6 +128,8 @@ class _Rewriting:
             after = self._object(item)
             now.append(after)
             opened.append((item, after))
+        for key in self._delivery.leftovers:
+            objects.purge(self._destination, key)
         changed = [after for before, after in opened if after["sha256"] != before["sha256"]]
         revision = self._manifest(now) if changed else None
         with self._connection.transaction():
@@ -167,6 +169,9 @@ class _Rewriting:
             if not kept.removed:
                 objects.purge(self._destination, key)
                 return before
+            for erasure in self._for_whom:
+                events = {one: site for one, (whose, site) in kept.events.items() if whose == erasure.visitor_hash}
+                erasures.found(self._connection, erasure.erasure_id, events)
             sites = {site: rows - kept.sites_removed[site] for site, rows in before["sites"].items()}
             after = {
                 **before,

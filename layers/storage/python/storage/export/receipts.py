@@ -18,6 +18,7 @@ from storage.objects import Body
 from storage.settings import Settings
 
 NOT_COVERED = (
+    "what was handed off beside the regular stream, by `evothesis export --from --to`",
     "copies that somebody made of delivered objects",
     "backups of the database, until they expire; what is restored from one is erased by asking again",
 )

@@ -57,6 +57,8 @@ class Kept:
     last_timestamp: dt.datetime | None = None
     removed: Counter[int] = field(default_factory=Counter)
     sites_removed: Counter[str] = field(default_factory=Counter)
+    # By id, the visitor and the site of what went.
+    events: dict[int, tuple[int, str]] = field(default_factory=dict)
 
     def add(self, rows: int, ids: tuple[int, int], times: tuple[dt.datetime, dt.datetime] | None) -> None:
         """Count rows that stay, with their least and greatest id and time."""
@@ -67,8 +69,9 @@ class Kept:
             self.first_timestamp = min(times[0], self.first_timestamp or times[0])
             self.last_timestamp = max(times[1], self.last_timestamp or times[1])
 
-    def remove(self, visitor: int, site: str | None) -> None:
+    def remove(self, number: int, visitor: int, site: str | None) -> None:
         """Count a row that goes."""
+        self.events[number] = visitor, site or ""
         self.removed[visitor] += 1
         self.sites_removed[site or ""] += 1
 
@@ -154,7 +157,7 @@ def _goes(number: int, visitor: int | None, site: str | None, gone: Gone, kept: 
         visitor, site = event
     if visitor is None:
         return False
-    kept.remove(visitor, site)
+    kept.remove(number, visitor, site)
     return True
 
 

@@ -58,6 +58,15 @@ CREATE TABLE object_rewrites (
 -- The manifests that the present one took the place of, newest last: the next in the chain may name one of them.
 ALTER TABLE export_deliveries ADD COLUMN revisions jsonb NOT NULL DEFAULT '[]';
 
+-- An attempt that was given up leaves what it read behind: objects that a later one writes over, of which a bucket may keep
+-- versions, and objects that it removes. So whoever erases has to know when the first attempt read, whether the last one
+-- got to the end, so that the index has all who are in it, and the keys that are no objects of the batch any more.
+ALTER TABLE export_deliveries
+    ADD COLUMN first_read_at timestamptz,
+    ADD COLUMN indexed_at    timestamptz,
+    ADD COLUMN leftovers     text[] NOT NULL DEFAULT '{}';
+UPDATE export_deliveries SET first_read_at = coalesce(read_at, attempted_at);
+
 -- Which erasure took them out: null of those of earlier releases.
 ALTER TABLE erased_events ADD COLUMN erasure_id uuid;
 CREATE INDEX erased_events_erasure_id_idx ON erased_events (erasure_id);
