@@ -12,9 +12,9 @@ import pyarrow.parquet as pq
 import pytest
 from cryptography.exceptions import InvalidSignature
 
-from storage import database, erasures, objects, settings
-from storage.errors import DeliveryFailed
-from storage.export import deliver, erase, receipts, run, verify
+from storage import database, erasures, ledger, objects, settings, visitors
+from storage.errors import DeliveryFailed, SettingsInvalid
+from storage.export import deliver, erase, receipts, restore, run, verify
 
 KEY = b"demo-privacy-key"
 VISITOR = "visitor-42"
@@ -241,6 +241,49 @@ def test_erasures_one_after_the_other_leave_a_chain_that_is_whole(connection, bu
     connection.execute("DELETE FROM events WHERE visitor_id IN ('visitor-42', 'visitor-43')")
     export()
     proven("visitor-43")
+
+
+def test_what_is_delivered_again_after_an_erasure_takes_its_place_in_the_chain(
+    connection, buckets, many, environ, proven
+):
+    environ["EXPORT_BATCH_ROWS"] = 1000
+    many(3000)
+    export()
+    erasures.erase(connection, KEY, VISITOR)
+    connection.execute("DELETE FROM events WHERE visitor_id = 'visitor-43'")
+    for side in ("client", "backup"):
+        batches = [row[0] for row in connection.execute("SELECT batch_id FROM export_batches")]
+        ledger.reopen(connection, batches, side)
+    export()
+    erase.run(settings.current())
+    proven()
+
+
+def test_who_was_erased_stays_so_in_a_database_that_takes_the_place_of_a_lost_one(
+    connection, buckets, many, environ, database_url
+):
+    many(300)
+    export()
+    erasures.erase(connection, KEY, VISITOR)
+    erase.run(settings.current())
+    for table in ("erasing_events", "erasure_deliveries", "erasures", "object_visitors", "export_deliveries",
+                  "export_batches", "export_balances", "events", "suppressed_visitors", "privacy_key"):  # fmt: skip
+        connection.execute(f"DELETE FROM {table}")
+    restore.run(settings.current(), "backup")
+    assert connection.execute("SELECT visitor_hash FROM suppressed_visitors").fetchall() == [
+        (visitors.hash_of(KEY, VISITOR),)
+    ]
+    assert verify.run(settings.current(), "backup").findings == []
+
+
+def test_another_key_than_that_of_the_receipts_restores_nothing(connection, buckets, many, environ):
+    many(300)
+    export()
+    erasures.erase(connection, KEY, VISITOR)
+    erase.run(settings.current())
+    environ["PRIVACY_KEY"] = "another-privacy-key"
+    with pytest.raises(SettingsInvalid, match="PRIVACY_KEY is another one than"):
+        restore.run(settings.current(), "backup")
 
 
 def test_batches_of_which_nobody_knows_who_is_in_them_are_read_through(connection, buckets, many, proven):

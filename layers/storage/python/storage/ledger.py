@@ -297,6 +297,9 @@ class Place:
 
     sequence: int
     previous_sha256: str | None
+    # The manifest that lies there already, and those that it took the place of.
+    present_sha256: str | None = None
+    revisions: tuple[dict[str, Any], ...] = ()
 
 
 def place(connection: Connection, batch_id: str, destination: str, bucket: str) -> Place:
@@ -309,19 +312,29 @@ def place(connection: Connection, batch_id: str, destination: str, bucket: str) 
                    WHERE batch_id = %(batch_id)s AND destination = %(destination)s AND bucket = %(bucket)s),
                  (SELECT coalesce(max(sequence), 0) + 1 FROM export_deliveries
                    WHERE destination = %(destination)s AND bucket = %(bucket)s)) AS sequence)
-        SELECT mine.sequence, before.manifest_sha256
-          FROM mine LEFT JOIN export_deliveries before
+        SELECT mine.sequence, before.manifest_sha256, present.manifest_sha256, present.revisions
+          FROM mine
+          LEFT JOIN export_deliveries before
             ON before.destination = %(destination)s AND before.bucket = %(bucket)s
            AND before.sequence = mine.sequence - 1
+          LEFT JOIN export_deliveries present
+            ON present.destination = %(destination)s AND present.bucket = %(bucket)s
+           AND present.sequence = mine.sequence
         """,
         {"batch_id": batch_id, "destination": destination, "bucket": bucket},
     ).fetchone()
     assert row is not None, "the common table gives one row"
-    return Place(row[0], row[1])
+    return Place(row[0], row[1], row[2], tuple(row[3] or ()))
 
 
 def delivered(
-    connection: Connection, batch_id: str, destination: str, manifest_key: str, sequence: int, manifest_sha256: str
+    connection: Connection,
+    batch_id: str,
+    destination: str,
+    manifest_key: str,
+    sequence: int,
+    manifest_sha256: str,
+    revisions: Sequence[Mapping[str, Any]] = (),
 ) -> None:
     """Record that a destination has a batch, manifest and all; the batch is delivered with its last destination."""
     with connection.transaction():
@@ -330,12 +343,12 @@ def delivered(
             /* ledger.delivered */
             UPDATE export_deliveries
                SET state = 'delivered', delivered_at = now(), attempts = attempts + 1, manifest_key = %s,
-                   sequence = %s, manifest_sha256 = %s, last_error = NULL, announced = '{}',
+                   sequence = %s, manifest_sha256 = %s, revisions = %s, last_error = NULL, announced = '{}',
                    leftovers = ARRAY (SELECT unnest(leftovers || announced)
                                       EXCEPT SELECT item ->> 'key' FROM jsonb_array_elements(objects) item)
              WHERE batch_id = %s AND destination = %s
             """,
-            (manifest_key, sequence, manifest_sha256, batch_id, destination),
+            (manifest_key, sequence, manifest_sha256, orjson.dumps(revisions).decode(), batch_id, destination),
         )
         connection.execute(
             """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
@@ -225,12 +226,17 @@ class _Lane:
                 self._remove_leftovers()
                 contract.put_where_none_is(self.destination, layout, self._fence)
                 place = ledger.place(self._connection, batch_id, name, self.destination.bucket)
-                text = manifest.render(self._batch, layout, self._described, contents, left_out, place)
+                revisions = list(place.revisions)
+                text = manifest.render(self._batch, layout, self._described, contents, left_out, place, revisions)
+                if place.present_sha256 not in (None, hashlib.sha256(text).hexdigest()):
+                    # It takes the place of one that the next may name.
+                    revisions.append({"sha256": place.present_sha256})
+                    text = manifest.render(self._batch, layout, self._described, contents, left_out, place, revisions)
                 key, sha256 = put_manifest(self._batch, self.destination, text, self._fence)
             except DeliveryFailed as error:
                 self._fail(error)
             else:
-                ledger.delivered(self._connection, batch_id, name, key, place.sequence, sha256)
+                ledger.delivered(self._connection, batch_id, name, key, place.sequence, sha256, revisions)
         if self._failure:
             ledger.failed(self._connection, batch_id, name, self._failure)
 

@@ -11,9 +11,10 @@ import orjson
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from storage import erasures, objects
+from storage import erasures, objects, visitors
 from storage.database import Connection
 from storage.erasures import Erasure
+from storage.errors import SettingsInvalid
 from storage.objects import Body
 from storage.settings import Settings
 
@@ -54,6 +55,32 @@ def issue(connection: Connection, settings: Settings, erasure: Erasure, key: byt
             where = f"{destination.prefix}/erasures/{erasure.erasure_id}.json"
             objects.put(destination, where, Body.of(text, "application/json"), fence)
     erasures.complete(connection, erasure, receipt)
+
+
+def suppress_again(connection: Connection, settings: Settings) -> int:
+    """Suppress everybody of whom a bucket has a receipt, and say how many receipts there are.
+
+    Raises:
+        SettingsInvalid: a receipt was signed with another privacy key, by which nobody would be known again.
+        DeliveryFailed: a bucket cannot be read.
+    """
+    found = 0
+    for destination in settings.destinations():
+        for name in objects.keys(destination, f"{destination.prefix}/erasures/"):
+            receipt = orjson.loads(objects.fetch(destination, name)[0])
+            key = settings.require_privacy_key()
+            if receipt["signature"]["public_key"] != sign(key, {})["public_key"]:
+                raise SettingsInvalid(
+                    f"PRIVACY_KEY is another one than {name} of the {destination.name} bucket was signed with; "
+                    "set that one, or visitors who were erased are not known again"
+                )
+            visitors.require_key(connection, key)
+            with connection.transaction():
+                visitors.suppress(
+                    connection, int.from_bytes(bytes.fromhex(receipt["visitor_hash"]), "big", signed=True)
+                )
+            found += 1
+    return found
 
 
 def sign(key: bytes, receipt: dict[str, Any]) -> dict[str, str]:

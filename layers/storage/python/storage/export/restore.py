@@ -15,7 +15,7 @@ import pyarrow as pa
 from storage import database, events, ledger, objects
 from storage.database import Connection
 from storage.errors import RestoreRefused
-from storage.export import balances
+from storage.export import balances, receipts
 from storage.export.decode import rows
 from storage.export.layout import SCHEMA_VERSION, Layout
 from storage.settings import Destination, Settings
@@ -53,10 +53,10 @@ def run(settings: Settings, name: str, has_time: Callable[[], bool] = lambda: Tr
 
     Events get the ids that they had, and the ledger knows of every bucket what it has, so that nothing is delivered
     twice and the next export goes on where the last one ended. Each batch is there whole or not at all: killed anywhere,
-    the same call goes on. Events that come meanwhile have ids after all of these.
+    the same call goes on. Events that come meanwhile have ids after all of these. Who was erased stays so.
 
     Raises:
-        SettingsInvalid: that side has no bucket.
+        SettingsInvalid: that side has no bucket, or visitors were erased under another privacy key.
         RestoreRefused: the database has events of its own, or an object is not what its manifest says.
         ExportRunning: an exporter is at it.
         DeliveryFailed: a bucket cannot be read.
@@ -70,6 +70,7 @@ def run(settings: Settings, name: str, has_time: Callable[[], bool] = lambda: Tr
             held: dict[str, dict[str, Held]] = {one.name: _manifests(one) for one in destinations}
             known = ledger.planned_batches(connection)
             _require_room(connection, source, held[name], known)
+            receipts.suppress_again(connection, settings)
             ledger.skip_fences(connection, max(one.fence for every in held.values() for one in every.values()))
             for one in destinations:
                 balances.take_over(connection, one)
@@ -147,7 +148,8 @@ def _record(connection: Connection, destination: Destination, held: Held, sites:
         manifest["rows"],
         left_out,
     )
-    ledger.delivered(connection, batch_id, name, held.key, manifest["sequence"], held.sha256)
+    revisions = manifest.get("revisions", ())
+    ledger.delivered(connection, batch_id, name, held.key, manifest["sequence"], held.sha256, revisions)
 
 
 def _layout(settings: Settings, manifest: Mapping[str, Any], clients: Held | None) -> dict[str, Any]:
