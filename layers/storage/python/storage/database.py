@@ -39,6 +39,8 @@ def connect(url: str, **options: Any) -> Connection:
         )
         # Hours and days are UTC's in every key and every report, whatever zone the server is set to.
         connection.execute("/* database.zone */ SET TIME ZONE 'UTC'")
+        # Whoever is frozen or cut off in the middle keeps nobody waiting for hours.
+        connection.execute("/* database.patience */ SET idle_in_transaction_session_timeout = '5min'")
     except psycopg.OperationalError as error:
         raise DatabaseUnavailable(f"PostgreSQL does not answer at DATABASE_URL: {_reason(error)}") from error
     return connection

@@ -11,6 +11,7 @@ import orjson
 from psycopg.rows import class_row
 
 from storage.database import Connection
+from storage.errors import DeliveryFailed
 from storage.ledger import Batch
 from storage.settings import Format
 
@@ -35,6 +36,7 @@ class Delivery:
     manifest_sha256: str
     revisions: list[dict[str, Any]]
     leftovers: list[str]
+    unindexed: bool
 
     def as_batch(self) -> Batch:
         """The batch itself."""
@@ -51,7 +53,7 @@ def find(connection: Connection, batch_id: str, destination: str) -> Delivery:
             /* deliveries.find */
             SELECT b.batch_id, b.from_id, b.to_id, b.window_start, b.window_end, b.formats, b.layout, d.destination,
                    d.bucket, d.objects, d.rows, d.left_out, d.manifest_key, d.manifest_sha256, d.revisions,
-                   d.leftovers
+                   d.leftovers, d.unindexed
               FROM export_deliveries d JOIN export_batches b USING (batch_id)
              WHERE d.batch_id = %s AND d.destination = %s
             """,
@@ -92,16 +94,22 @@ def rewritten(
     manifest_sha256: str,
     revision: Mapping[str, Any],
 ) -> None:
-    """Record that a destination has other objects of a batch than it was given, and a manifest of them. Needs a transaction."""
-    connection.execute(
+    """Record that a destination has other objects of a batch than it was given, and a manifest of them.
+
+    Raises:
+        DeliveryFailed: somebody delivered it again meanwhile.
+    """
+    changed = connection.execute(
         """
         /* deliveries.rewritten */
         UPDATE export_deliveries
            SET objects = %(objects)s, rows = %(rows)s, bytes = %(bytes)s, manifest_sha256 = %(manifest_sha256)s,
                revisions = revisions || %(revision)s::jsonb
          WHERE batch_id = %(batch_id)s AND destination = %(destination)s
+           AND manifest_sha256 = %(before)s AND delivered_at IS NOT NULL
         """,
         {
+            "before": of.manifest_sha256,
             "batch_id": of.batch_id,
             "destination": of.destination,
             "objects": orjson.dumps(objects).decode(),
@@ -110,7 +118,13 @@ def rewritten(
             "manifest_sha256": manifest_sha256,
             "revision": orjson.dumps([revision]).decode(),
         },
-    )
+    ).rowcount
+    if not changed:
+        raise DeliveryFailed(f"{of.batch_id} was delivered to the {of.destination} bucket again meanwhile")
+
+
+def forget_rewrites(connection: Connection, of: Delivery) -> None:
+    """Nothing of a batch is about to be put anywhere any more."""
     connection.execute(
         "/* deliveries.forget_rewrites */ DELETE FROM object_rewrites WHERE batch_id = %s AND destination = %s",
         (of.batch_id, of.destination),

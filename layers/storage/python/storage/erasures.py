@@ -9,11 +9,12 @@ from typing import Any
 from uuid import UUID
 
 import orjson
+import psycopg
 from psycopg.rows import class_row, dict_row
 
 from storage import visitors
 from storage.database import Connection
-from storage.errors import ErasureUnknown
+from storage.errors import ErasureUnknown, WritersBusy
 
 # More than this, and of so much of everything, is not one person's.
 IMPROBABLE_EVENTS = 10_000
@@ -77,8 +78,7 @@ EXTENT = """
            (SELECT count(*) FROM object_visitors o JOIN export_deliveries d USING (batch_id)
              WHERE %(visitor_hash)s = ANY (o.visitor_hashes) AND d.delivered_at IS NOT NULL),
            (SELECT count(*) FROM export_deliveries d
-             WHERE d.delivered_at IS NOT NULL AND d.objects <> '[]'
-               AND NOT EXISTS (SELECT 1 FROM object_visitors o WHERE o.batch_id = d.batch_id)),
+             WHERE d.delivered_at IS NOT NULL AND d.objects <> '[]' AND d.unindexed),
            (SELECT reltuples::bigint FROM pg_class WHERE oid = 'events'::regclass)
 """
 
@@ -100,7 +100,13 @@ def erase(connection: Connection, key: bytes, visitor_id: str, exported_as: str 
         visitors.suppress(connection, visitor_hash)
     with connection.transaction():
         # Not while an exporter begins to read: what is erased is in what it read, or is not, and that has to be known.
-        connection.execute("/* erasures.turn */ SELECT pg_advisory_xact_lock(1163284308, 5)")
+        connection.execute("SET LOCAL lock_timeout = '20s'")
+        try:
+            connection.execute("/* erasures.turn */ SELECT pg_advisory_xact_lock(1163284308, 5)")
+        except psycopg.errors.LockNotAvailable:
+            raise WritersBusy(
+                "an export begins to read; nothing more of the visitor is stored, ask again later"
+            ) from None
         row = connection.execute(
             ERASE, {"visitor_id": visitor_id, "visitor_hash": visitor_hash, "exported_as": exported_as}
         ).fetchone()
@@ -173,18 +179,22 @@ def affected(connection: Connection) -> list[Affected]:
         return cursor.execute(
             """
             /* erasures.affected */
+            WITH open AS MATERIALIZED (
+                SELECT erasure_id, visitor_hash, erased_at, requested_at FROM erasures WHERE state <> 'completed'),
+            held AS MATERIALIZED (
+                SELECT DISTINCT o.batch_id, one.visitor_hash
+                  FROM object_visitors o CROSS JOIN unnest(o.visitor_hashes) AS one (visitor_hash)
+                 WHERE one.visitor_hash IN (SELECT visitor_hash FROM open))
             SELECT b.batch_id, d.destination, array_agg(e.erasure_id ORDER BY e.requested_at) AS erasure_ids
-              FROM erasures e
+              FROM open e
               JOIN export_deliveries d ON d.delivered_at IS NOT NULL AND d.first_read_at <= e.erased_at
                                       AND (d.objects <> '[]' OR d.leftovers <> '{}')
               JOIN export_batches b USING (batch_id)
-             WHERE e.state <> 'completed'
+              LEFT JOIN held h ON h.batch_id = d.batch_id AND h.visitor_hash = e.visitor_hash
+             WHERE (d.unindexed OR h.batch_id IS NOT NULL)
                AND NOT EXISTS (SELECT 1 FROM erasure_deliveries x
                                 WHERE x.erasure_id = e.erasure_id AND x.batch_id = d.batch_id
                                   AND x.destination = d.destination)
-               AND (EXISTS (SELECT 1 FROM object_visitors o
-                             WHERE o.batch_id = d.batch_id AND e.visitor_hash = ANY (o.visitor_hashes))
-                    OR NOT EXISTS (SELECT 1 FROM object_visitors o WHERE o.batch_id = d.batch_id))
              GROUP BY b.batch_id, d.destination
              ORDER BY b.to_id, b.batch_id, d.destination
             """
@@ -200,7 +210,8 @@ def under_way(connection: Connection) -> dict[UUID, str]:
             SELECT e.erasure_id, min(d.batch_id)
               FROM erasures e JOIN export_deliveries d ON d.delivered_at IS NULL AND d.first_read_at <= e.erased_at
              WHERE e.state <> 'completed'
-               AND (d.indexed_at IS NULL OR d.indexed_at < d.read_at
+               AND ((d.read_at <= e.erased_at AND (d.indexed_at IS NULL OR d.indexed_at < d.read_at))
+                    OR d.unindexed
                     OR EXISTS (SELECT 1 FROM object_visitors o
                                 WHERE o.batch_id = d.batch_id AND e.visitor_hash = ANY (o.visitor_hashes)))
              GROUP BY e.erasure_id
@@ -209,8 +220,10 @@ def under_way(connection: Connection) -> dict[UUID, str]:
     )
 
 
-def erased_between(connection: Connection, after: int, to: int) -> dict[int, tuple[int, str]]:
-    """The events with `after < id <= to` that unfinished erasures took out: visitor and site by id."""
+def erased_between(
+    connection: Connection, erasure_ids: Sequence[UUID], after: int, to: int
+) -> dict[int, tuple[int, str]]:
+    """The events with `after < id <= to` that these erasures took out: visitor and site by id."""
     return {
         row[0]: (row[1], row[2])
         for row in connection.execute(
@@ -218,9 +231,9 @@ def erased_between(connection: Connection, after: int, to: int) -> dict[int, tup
             /* erasures.erased_between */
             SELECT g.id, e.visitor_hash, coalesce(g.site_id, '')
               FROM erasing_events g JOIN erasures e USING (erasure_id)
-             WHERE g.id > %s AND g.id <= %s
+             WHERE g.erasure_id = ANY (%s) AND g.id > %s AND g.id <= %s
             """,
-            (after, to),
+            (list(erasure_ids), after, to),
         )
     }
 
@@ -287,13 +300,34 @@ def complete(connection: Connection, erasure: Erasure, receipt: Mapping[str, Any
         connection.execute(
             "/* erasures.forget_events */ DELETE FROM erasing_events WHERE erasure_id = %s", (erasure.erasure_id,)
         )
-        connection.execute(
-            """
-            /* erasures.forget_visitor */
-            UPDATE object_visitors SET visitor_hashes = array_remove(visitor_hashes, %(visitor)s)
-             WHERE %(visitor)s = ANY (visitor_hashes)
-               AND NOT EXISTS (SELECT 1 FROM erasures
-                                WHERE visitor_hash = %(visitor)s AND state <> 'completed')
-            """,
-            {"visitor": erasure.visitor_hash},
-        )
+
+
+def forget(connection: Connection, visitor_hashes: Sequence[int]) -> None:
+    """Let the index know nothing of visitors who are in no object any more."""
+    connection.execute(
+        """
+        /* erasures.forget */
+        UPDATE object_visitors
+           SET visitor_hashes = ARRAY (SELECT one FROM unnest(visitor_hashes) one
+                                        WHERE one <> ALL (%(gone)s::bigint[]) ORDER BY one)
+         WHERE visitor_hashes && %(gone)s::bigint[]
+        """,
+        {"gone": list(visitor_hashes)},
+    )
+
+
+def still_there(connection: Connection, destination: str, after: int, to: int) -> int:
+    """How many events with `after < id <= to` were taken out of the database, and perhaps not yet of a bucket."""
+    row = connection.execute(
+        """
+        /* erasures.still_there */
+        SELECT count(DISTINCT g.id)
+          FROM erasing_events g JOIN export_batches b ON g.id > b.from_id AND g.id <= b.to_id
+         WHERE g.id > %(after)s AND g.id <= %(to)s
+           AND NOT EXISTS (SELECT 1 FROM erasure_deliveries x
+                            WHERE x.erasure_id = g.erasure_id AND x.batch_id = b.batch_id
+                              AND x.destination = %(destination)s)
+        """,
+        {"destination": destination, "after": after, "to": to},
+    ).fetchone()
+    return int(row[0]) if row else 0

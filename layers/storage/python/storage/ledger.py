@@ -238,6 +238,17 @@ def indexed(connection: Connection, batch_id: str, destinations: Sequence[str]) 
     )
 
 
+def unindexed(connection: Connection, batch_id: str, destination: str, read_at: dt.datetime | str) -> None:
+    """Record that nobody knows who is in what a destination has of a batch, and that it was read at *read_at* at the latest."""
+    connection.execute(
+        """
+        /* ledger.unindexed */
+        UPDATE export_deliveries SET unindexed = true, first_read_at = %s WHERE batch_id = %s AND destination = %s
+        """,
+        (read_at, batch_id, destination),
+    )
+
+
 def announce(connection: Connection, batch_id: str, destination: str, key: str) -> None:
     """Record that an object of a batch is about to be written; should this attempt die, the next one knows of it."""
     connection.execute(

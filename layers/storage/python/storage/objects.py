@@ -101,8 +101,8 @@ def replace(destination: Destination, key: str, body: Body, fence: int, before: 
         )
 
 
-def purge(destination: Destination, key: str) -> int:
-    """Remove every version of an object but the present one, of one that was removed all, and what is left of uploads of it; gives how many went.
+def purge(destination: Destination, key: str, *, keep: bool = True) -> int:
+    """Remove every version of an object but the present one, which stays where it is to be kept, and what is left of uploads of it; gives how many went.
 
     Raises:
         DeliveryFailed: the bucket refused, as one does that locks its versions, or cannot be reached.
@@ -110,7 +110,7 @@ def purge(destination: Destination, key: str) -> int:
     removed = 0
     # The mark of a removal goes last, or what it hides would be there again.
     for version in reversed(versions(destination, key)):
-        if version.is_mark or not version.is_latest:
+        if version.is_mark or not version.is_latest or not keep:
             remove(destination, key, version.version_id)
             removed += 1
     for upload_id in uploads(destination, key):

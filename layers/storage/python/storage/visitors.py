@@ -49,8 +49,10 @@ def require_key(connection: Connection, key: bytes) -> None:
         """,
         {"fingerprint": fingerprint},
     ).fetchone()
-    # None: somebody else was first in this very moment, and the next one to ask sees with what.
-    if row is not None and row[0] != fingerprint:
+    if row is None:
+        # Somebody else was first in this very moment, and who asks next sees with what.
+        return
+    if row[0] != fingerprint:
         raise SettingsInvalid(
             "PRIVACY_KEY is another one than this database was begun with; erased visitors are known by that one alone"
         )
@@ -60,21 +62,25 @@ def require_key(connection: Connection, key: bytes) -> None:
 def suppress(connection: Connection, visitor_hash: int) -> None:
     """Let nothing of a visitor be stored from now on: what is under way is stored before this returns, or never.
 
-    Needs a transaction of its own, which commits at once: while it lasts writers wait.
+    Within a transaction writers wait until that one ends.
 
     Raises:
         WritersBusy: a writer did not end its transaction in time.
     """
-    # Writers hold the same lock, shared, until they have committed, and look at the list once they have it.
-    connection.execute("SET LOCAL lock_timeout = '2s'")
     try:
-        connection.execute("/* visitors.hold_mark */ SELECT pg_advisory_xact_lock(1163284308, 1)")
+        # In one trip, which is a transaction by itself: writers wait for PostgreSQL alone, and never for us. They hold the
+        # same lock, shared, until they have committed, and look at the list once they have it.
+        psycopg.ClientCursor(connection).execute(
+            """
+            /* visitors.suppress */
+            SET LOCAL lock_timeout = '500ms';
+            SELECT pg_advisory_xact_lock(1163284308, 1);
+            INSERT INTO suppressed_visitors (visitor_hash) VALUES (%s) ON CONFLICT DO NOTHING
+            """,
+            (visitor_hash,),
+        )
     except psycopg.errors.LockNotAvailable:
         raise WritersBusy("a transaction that stored events is still open; end it, or try again later") from None
-    connection.execute(
-        "/* visitors.suppress */ INSERT INTO suppressed_visitors (visitor_hash) VALUES (%s) ON CONFLICT DO NOTHING",
-        (visitor_hash,),
-    )
 
 
 def keep_index(connection: Connection, batch_id: str, object_key: str, visitor_hashes: Sequence[int]) -> None:
@@ -96,11 +102,21 @@ def keep_index(connection: Connection, batch_id: str, object_key: str, visitor_h
     )
 
 
-def index_of(connection: Connection, batch_id: str) -> dict[str, list[int]]:
-    """Who is in each object of a batch, by its key below the prefix; empty where nobody knows."""
+def held_by(connection: Connection, batch_id: str, visitor_hashes: Sequence[int]) -> dict[str, bool]:
+    """Whether any of these visitors is in an object of a batch, by its key below the prefix."""
     return dict(
         connection.execute(
-            "/* visitors.index_of */ SELECT object, visitor_hashes FROM object_visitors WHERE batch_id = %s",
-            (batch_id,),
+            """
+            /* visitors.held_by */
+            SELECT object, visitor_hashes && %s::bigint[] FROM object_visitors WHERE batch_id = %s
+            """,
+            (list(visitor_hashes), batch_id),
         ).fetchall()
     )
+
+
+def suppressed(connection: Connection) -> set[int]:
+    """Everybody who was erased."""
+    return {
+        row[0] for row in connection.execute("/* visitors.suppressed */ SELECT visitor_hash FROM suppressed_visitors")
+    }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from operator import itemgetter
 from typing import Any
@@ -12,16 +12,18 @@ from typing import Any
 import orjson
 import pyarrow as pa
 
-from storage import database, events, ledger, objects
+from storage import database, events, ledger, objects, visitors
 from storage.database import Connection
 from storage.errors import RestoreRefused
 from storage.export import balances, receipts
 from storage.export.decode import rows
 from storage.export.layout import SCHEMA_VERSION, Layout
+from storage.export.read import ROWS
 from storage.settings import Destination, Settings
 
 # Of what a bucket has in several formats the one that says the most exactly what was stored.
 BEST = ("parquet", "json", "csv")
+VISITOR = ROWS.names.index("visitor_id")
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +65,7 @@ def run(settings: Settings, name: str, has_time: Callable[[], bool] = lambda: Tr
         DatabaseUnavailable: PostgreSQL went away; the next call goes on.
     """
     source = settings.require_destination(name)
+    key = settings.require_privacy_key()
 
     def work(connection: Connection) -> Outcome:
         with ledger.claim(connection):
@@ -82,7 +85,7 @@ def run(settings: Settings, name: str, has_time: Callable[[], bool] = lambda: Tr
                     outcome.unfinished = True
                     break
                 with connection.transaction():
-                    outcome.events += _put_back(connection, source, found.manifest)
+                    outcome.events += _put_back(connection, source, found.manifest, key)
                     layout = _layout(settings, found.manifest, held["client"].get(batch_id))
                     ledger.take_over(connection, found.manifest, layout, list(held))
                     for one in destinations:
@@ -149,6 +152,7 @@ def _record(connection: Connection, destination: Destination, held: Held, sites:
         left_out,
     )
     revisions = manifest.get("revisions", ())
+    ledger.unindexed(connection, batch_id, name, manifest["window"]["end"])
     ledger.delivered(connection, batch_id, name, held.key, manifest["sequence"], held.sha256, revisions)
 
 
@@ -161,21 +165,40 @@ def _layout(settings: Settings, manifest: Mapping[str, Any], clients: Held | Non
     return {**rules, **({"partition_by": "site_id"} if by_site else {})}
 
 
-def _put_back(connection: Connection, source: Destination, manifest: Mapping[str, Any]) -> int:
+class _Erased:
+    """Who was erased, and whose rows the bucket still has: they are not put back."""
+
+    def __init__(self, connection: Connection, key: bytes) -> None:
+        self._key = key
+        self._hashes = visitors.suppressed(connection)
+        self.rows = 0
+
+    def left_out(self, stored: Iterable[list[Any]]) -> Iterator[list[Any]]:
+        """Everybody else's rows."""
+        for row in stored:
+            visitor_id = row[VISITOR]
+            if self._hashes and visitor_id and visitors.hash_of(self._key, visitor_id) in self._hashes:
+                self.rows += 1
+            else:
+                yield row
+
+
+def _put_back(connection: Connection, source: Destination, manifest: Mapping[str, Any], key: bytes) -> int:
     if not manifest["rows"]:
         return 0
     there = {item["format"] for item in manifest["objects"]}
     best = next(name for name in BEST if name in there)
     stored = 0
+    erased = _Erased(connection, key)
     for item in manifest["objects"]:
         if item["format"] == best:
             with tempfile.TemporaryFile() as file:
                 if objects.read(source, item["key"], file) != item["sha256"]:
                     raise RestoreRefused(f"{item['key']} is missing, or holds other bytes than its manifest says")
                 try:
-                    stored += events.put_back(connection, rows(file, item["key"]))
+                    stored += events.put_back(connection, erased.left_out(rows(file, item["key"])))
                 except (ValueError, KeyError, OSError, pa.ArrowException) as error:
                     raise RestoreRefused(f"{item['key']} cannot be read: {' '.join(str(error).split())}") from error
-    if stored != manifest["rows"]:
+    if stored + erased.rows != manifest["rows"]:
         raise RestoreRefused(f"{manifest['batch_id']} holds {stored} events, and its manifest says {manifest['rows']}")
     return stored

@@ -1,5 +1,4 @@
--- Which visitors an object of a batch holds, as keyed hashes, in order; by its key below the prefix. Where a batch has no
--- such row (of an earlier release, or restored) any of its objects may hold anyone.
+-- Which visitors an object of a batch holds, as keyed hashes, in order; by its key below the prefix.
 CREATE TABLE object_visitors (
     batch_id       text     NOT NULL CONSTRAINT object_visitors_batch_id_fkey REFERENCES export_batches,
     object         text     NOT NULL,
@@ -64,8 +63,12 @@ ALTER TABLE export_deliveries ADD COLUMN revisions jsonb NOT NULL DEFAULT '[]';
 ALTER TABLE export_deliveries
     ADD COLUMN first_read_at timestamptz,
     ADD COLUMN indexed_at    timestamptz,
-    ADD COLUMN leftovers     text[] NOT NULL DEFAULT '{}';
-UPDATE export_deliveries SET first_read_at = coalesce(read_at, attempted_at);
+    ADD COLUMN leftovers     text[] NOT NULL DEFAULT '{}',
+    -- Of an earlier release, or restored: nobody knows who is in its objects.
+    ADD COLUMN unindexed     boolean NOT NULL DEFAULT false;
+UPDATE export_deliveries
+   SET first_read_at = coalesce(read_at, attempted_at),
+       unindexed = delivered_at IS NOT NULL OR announced <> '{}' OR read_at IS NOT NULL;
 
 -- Which erasure took them out: null of those of earlier releases.
 ALTER TABLE erased_events ADD COLUMN erasure_id uuid;
