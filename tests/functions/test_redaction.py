@@ -90,9 +90,9 @@ def test_no_text_takes_long(text):
     ],
 )
 def test_no_body_takes_long(piece):
-    # A second or more would be the square of what it should take; a few hundredths is what it takes.
+    # The square of what it should take would be minutes; a few hundredths of a second is what it takes.
     body = piece * (1_000_000 // len(piece))
     began = time.process_time()
     redaction.is_harmless(body.encode())
     redaction.redact_text(body)
-    assert time.process_time() - began < 1
+    assert time.process_time() - began < 5

@@ -149,6 +149,7 @@ def test_postgresql_that_is_restarted_in_the_middle_of_a_batch_costs_the_run_and
     server.start()
     try:
         environ["DATABASE_URL"] = server.url
+        environ["PRIVACY_KEY"] = "demo-privacy-key"
         environ["EXPORT_FORMAT"] = FORMATS
         with database.connect(server.url) as connection:
             migrations.migrate(connection)
