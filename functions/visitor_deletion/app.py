@@ -53,9 +53,7 @@ def erase(visitor_id: str) -> Response:
             "look what sends it, or add ?confirm=true"
         )
         raise ApiError(409, "share_improbable", message)
-    begun = database.run(
-        current.require_database(), lambda connection: erasures.erase(connection, key, visitor_id, exported_as)
-    )
+    begun = database.run(url, lambda connection: erasures.erase(connection, key, visitor_id, exported_as))
     api.logger.info("visitor_erased", erasure_id=str(begun["erasure_id"]), events=begun["events_erased"])
     return answer(begun, 202, {"Location": f"/erasures/{begun['erasure_id']}"})
 

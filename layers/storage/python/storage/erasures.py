@@ -96,8 +96,7 @@ def erase(connection: Connection, key: bytes, visitor_id: str, exported_as: str 
     """
     visitors.require_key(connection, key)
     visitor_hash = visitors.hash_of(key, visitor_id)
-    with connection.transaction():
-        visitors.suppress(connection, visitor_hash)
+    visitors.suppress(connection, visitor_hash)
     with connection.transaction():
         # Not while an exporter begins to read: what is erased is in what it read, or is not, and that has to be known.
         connection.execute("SET LOCAL lock_timeout = '20s'")

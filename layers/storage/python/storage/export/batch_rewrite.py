@@ -166,17 +166,18 @@ class BatchRewrite:
         """Write the manifest anew; gives its SHA-256, and what it takes the place of."""
         delivery = self._delivery
         before = ledger.place(self._connection, delivery.batch_id, delivery.destination, delivery.bucket)
+        contents = _contents(now, delivery.formats[0])
         revision = {
             "sha256": delivery.manifest_sha256,
             "erasures": sorted(str(one.erasure_id) for one in self._for_whom),
-            "rows_removed": delivery.rows - _contents(now, delivery.formats[0]).rows,
+            "rows_removed": delivery.rows - contents.rows,
         }
         described = [_described(item) for item in now]
         text = manifest.render(
             delivery.as_batch(),
             self._layout,
             described,
-            _contents(now, delivery.formats[0]),
+            contents,
             delivery.left_out,
             before,
             [*delivery.revisions, revision],

@@ -75,10 +75,7 @@ def suppress_again(connection: Connection, settings: Settings) -> int:
                     "set that one, or visitors who were erased are not known again"
                 )
             visitors.require_key(connection, key)
-            with connection.transaction():
-                visitors.suppress(
-                    connection, int.from_bytes(bytes.fromhex(receipt["visitor_hash"]), "big", signed=True)
-                )
+            visitors.suppress(connection, int.from_bytes(bytes.fromhex(receipt["visitor_hash"]), "big", signed=True))
             found += 1
     return found
 
