@@ -131,7 +131,8 @@ def test_the_group_of_processes_that_gives_way_is_the_functions_and_not_the_runt
     def weight(group):
         return group.rpartition(" nice ")[2].strip()
 
-    group = Path("/proc/self/autogroup")  # Only where the kernel makes a group of each session.
+    # A kernel that groups by session gives each function a group, though what starts the runtime may be in none.
+    group = Path("/proc/self/autogroup")
     before = group.read_text() if group.exists() else ""
     tick = {"Tick": {"Type": "Schedule", "Properties": {"Schedule": "rate(1 day)"}}}
     code = f"""
@@ -143,5 +144,6 @@ def test_the_group_of_processes_that_gives_way_is_the_functions_and_not_the_runt
     """
     client = serve({"F": function(), "Patient": function(tick)}, code).lambda_client()
     of = {name: weight(json.loads(client.invoke(FunctionName=name)["Payload"].read())) for name in ("F", "Patient")}
-    assert (of["F"], of["Patient"]) == (("0", "10") if before else ("", ""))
-    assert (group.read_text() if before else "") == before
+    assert of["Patient"] == ("10" if of["F"] else "")
+    assert of["F"] in ("0", "")
+    assert (group.read_text() if group.exists() else "") == before
