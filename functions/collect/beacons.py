@@ -16,7 +16,7 @@ from uuid import UUID, uuid5
 
 import orjson
 
-from collect import redaction
+from collect import suspicion
 
 JSON_TYPES = ("application/json", "text/plain")
 FORM_TYPE = "application/x-www-form-urlencoded"
@@ -141,7 +141,7 @@ def read(beacon: Beacon, max_bytes: int) -> Document:
     document = _parse(body)
     if not isinstance(document, dict):
         raise Unreadable(400, "not_an_object", "send one JSON object: an event, or an envelope with `events`")
-    return Document(document, len(body), redaction.is_harmless(body))
+    return Document(document, len(body), suspicion.is_harmless(body))
 
 
 def _parse(body: bytes) -> Any:

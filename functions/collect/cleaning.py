@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
+from collections.abc import Collection
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -39,8 +40,10 @@ class Problem:
 class Cleaner:
     """Cleans one event at a time; `problem` is the first thing that makes the last one unfit, or None.
 
+    `redactions` counts what is masked in it by kind, whoever masked it.
+
     The result is storable even then, for it is what the refused event is kept as. Of a *harmless* body
-    (`redaction.is_harmless`) each string is looked at less closely.
+    (`suspicion.is_harmless`) each string is looked at less closely.
     """
 
     def __init__(self, settings: Settings, harmless: bool = False) -> None:
@@ -54,11 +57,13 @@ class Cleaner:
         self._plain_keys = _PLAIN_KEYS[self._most_key_chars]
         self._values = 0
         self.problem: Problem | None = None
+        self.redactions: Counter[str] = Counter()
 
     def clean(self, event: dict[str, Any]) -> dict[str, Any]:
         """*event* as it can be stored, exported and read back; keys that are empty or too long are left out."""
         self._values = 0
         self.problem = None
+        self.redactions = Counter()
         if self._harmless and self._is_clean(event, 1):
             return event
         self._values = 0
@@ -66,23 +71,32 @@ class Cleaner:
 
     def _is_clean(self, members: dict[str, Any], depth: int) -> bool:
         """Whether `_object` would return *members* just as they are; False where only that can tell."""
-        if len(members) > self._most_keys or not members.keys() <= self._plain_keys:
+        return (
+            len(members) <= self._most_keys
+            and members.keys() <= self._plain_keys
+            and self._are_clean(members.values(), depth)
+        )
+
+    def _are_clean(self, values: Collection[Any], depth: int) -> bool:
+        self._values += len(values)
+        if self._values > self._most_values:
             return False
-        self._values += len(members)
-        for value in members.values():
+        for value in values:
             kind = type(value)
             if kind is str:
-                if len(value) > self._surely_fits:
-                    return False
+                clean = len(value) <= self._surely_fits
             elif kind is int:
-                if not -GREATEST_NUMBER <= value <= GREATEST_NUMBER:
-                    return False
-            elif kind is dict:
-                if depth >= self._settings.collect_max_depth or not self._is_clean(value, depth + 1):
-                    return False
-            elif value is not None and kind is not bool:
+                clean = -GREATEST_NUMBER <= value <= GREATEST_NUMBER
+            elif kind is float:
+                clean = not value or SMALLEST_FRACTION <= abs(value) <= GREATEST_NUMBER
+            elif kind is dict or kind is list:
+                look = self._is_clean if kind is dict else self._are_clean
+                clean = depth < self._settings.collect_max_depth and look(value, depth + 1)
+            else:
+                clean = value is None or kind is bool
+            if not clean:
                 return False
-        return self._values <= self._most_values
+        return True
 
     def _object(self, members: dict[str, Any], depth: int) -> dict[str, Any]:
         if len(members) > self._most_keys:
@@ -96,11 +110,17 @@ class Cleaner:
             # Before anything remembers it: only short keys are worth their place.
             if not key or len(key) > self._most_key_chars:
                 continue
-            name, is_secret = _key(key)
-            if name == key and not is_secret:
+            name, is_secret, is_phone = _key(key)
+            if name == key and not is_secret and not is_phone:
                 self._remember(key)
+            if "[" in name:
+                self._count_marks(name)
             if is_secret and value is not None and not isinstance(value, bool):
                 kept[name] = redaction.FIELD
+                self._count_marks(redaction.FIELD)
+            elif is_phone and redaction.is_dialled(value):
+                kept[name] = redaction.PHONE
+                self._count_marks(redaction.PHONE)
             else:
                 kept[name] = self._value(value, depth, name in URLS)
         return kept
@@ -146,14 +166,23 @@ class Cleaner:
         limit = self._settings.collect_max_url_bytes if is_url else self._settings.collect_max_string_bytes
         # Cut twice: what is redacted is bounded, and of a number that the first cut went through nothing is left.
         whole = cut(text, 2 * limit)
-        return cut(redaction.redact_text(whole if len(whole) == len(text) else whole[:-LONGEST_NUMBER]), limit)
+        clean = cut(redaction.redact_text(whole if len(whole) == len(text) else whole[:-LONGEST_NUMBER]), limit)
+        if "[" in clean:
+            self._count_marks(clean)
+        return clean
 
     def _number(self, number: float) -> Any:
         size = abs(number)
         if size > GREATEST_NUMBER or 0 < size < SMALLEST_FRACTION:
             self._refuse("number_out_of_range", "a number does not fit 64 bits; send it as a string")
             return CUT
-        return redaction.redact_number(number) if isinstance(number, int) else number
+        clean = redaction.redact_number(number) if isinstance(number, int) else number
+        if isinstance(clean, str):
+            self._count_marks(clean)
+        return clean
+
+    def _count_marks(self, text: str) -> None:
+        self.redactions.update(redaction.MARK.findall(text))
 
     def _remember(self, key: str) -> None:
         if len(self._plain_keys) >= MOST_PLAIN_KEYS:
@@ -167,10 +196,10 @@ class Cleaner:
 
 
 @lru_cache(maxsize=20_000)
-def _key(key: str) -> tuple[str, bool]:
-    """A key as it is stored, and whether what it names is a secret."""
+def _key(key: str) -> tuple[str, bool, bool]:
+    """A key as it is stored, and whether what it names is a secret, or a telephone."""
     name = redaction.redact_text(key)
-    return name, redaction.is_sensitive(name)
+    return name, redaction.is_sensitive(name), redaction.names_a_phone(name)
 
 
 def cut(text: str, limit: int) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import re
+from functools import lru_cache
 from typing import Any
 from uuid import UUID
 
@@ -14,6 +15,7 @@ from collect.attribution import attribute
 from collect.beacons import Beacon, Document, Unreadable
 from collect.cleaning import Cleaner, Problem, cut
 from collect.links import name_click
+from collect.redaction import redact_text
 from storage import visitors
 from storage.events import Event
 from storage.settings import Settings
@@ -30,6 +32,9 @@ NO_EVENT_IDS = frozenset({"0" * 32, "f" * 32})
 USER_AGENT_BYTES = 1024
 # What an envelope says is stored with each of its events, so it has to be little.
 ENVELOPE_BYTES = 4096
+
+# Beside the members of an event, how many of its values are masked, by kind.
+REDACTIONS = "_redactions"
 
 CONSENT_NAMES = ("analytics", "state", "granted")
 CONSENT_GRANTED = frozenset({"true", "granted", "yes", "1"})
@@ -81,18 +86,23 @@ class Reader:
         said = {key: value for key, value in envelope.items() if key not in ("events", "event_id")}
         self._inherited = self._cleaner.clean(said) if "events" in envelope else {}
         self._envelope_problem = self._cleaner.problem
+        self._envelope_redactions = self._cleaner.redactions
         if document.size > ENVELOPE_BYTES and len(orjson.dumps(self._inherited)) > ENVELOPE_BYTES:
             message = f"an envelope says at most {ENVELOPE_BYTES} bytes beside its events; move the rest into them"
             raise Unreadable(413, "envelope_too_large", message)
         user_agent = beacon.header("user-agent")
         self._network = beacon.network
-        self._user_agent = cut(user_agent.replace("\0", ""), USER_AGENT_BYTES) if user_agent else None
+        self._user_agent = _user_agent(user_agent) if user_agent else None
 
     def read(self, index: int, member: Any) -> tuple[Event | None, Problem | None, dict[str, Any] | None]:
         """An event, or the problem with it and what it is kept as."""
         if not isinstance(member, dict):
             return None, Problem("not_an_object", "an event has to be a JSON object"), None
         raw = {**self._inherited, **self._cleaner.clean(member)}
+        # How much was masked is ours to say.
+        raw.pop(REDACTIONS, None)
+        if redactions := self._envelope_redactions + self._cleaner.redactions:
+            raw[REDACTIONS] = dict(redactions)
         problem = self._envelope_problem or self._cleaner.problem or _problem(raw)
         return (None, problem, raw) if problem else (self._event(index, raw), None, None)
 
@@ -130,6 +140,12 @@ class Reader:
             raw,
             self.visitor_hash(raw),
         )
+
+
+@lru_cache(maxsize=2000)
+def _user_agent(header: str) -> str:
+    # Those of robots name whom to write to.
+    return cut(redact_text(cut(header.replace("\0", ""), 2 * USER_AGENT_BYTES)), USER_AGENT_BYTES)
 
 
 def identifier(raw: dict[str, Any] | None, name: str) -> str | None:

@@ -2,49 +2,40 @@
 
 from __future__ import annotations
 
-import json
 import re
 from functools import lru_cache
-from importlib import resources
 from itertools import pairwise
-from string import ascii_lowercase, ascii_uppercase, digits
+from string import digits
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, unquote_plus
+
+from collect import rules
+from collect.suspicion import is_suspect
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-RULES = json.loads((resources.files("collect") / "rules.json").read_text("utf-8"))
-WORDS = frozenset(RULES["sensitive_words"])
-ENDINGS = tuple(RULES["sensitive_endings"])
-PAIRS = frozenset(tuple(pair.split()) for pair in RULES["sensitive_pairs"])
-JOINED = frozenset("".join(pair) for pair in PAIRS)
-KEYS = frozenset(RULES["sensitive_keys"])
-HARMLESS_LAST_WORDS = frozenset(RULES["harmless_last_words"])
-HARMLESS_FIRST_WORDS = frozenset(RULES["harmless_first_words"])
-ASSET_ENDINGS = frozenset(RULES["asset_endings"])
-ISSUERS = tuple(RULES["card_issuers"])
-# Country and length, four characters each (SWIFT's IBAN registry).
-IBAN_LENGTHS = {text[:2]: int(text[2:]) for text in re.findall(r"....", RULES["iban_lengths"])}
-
 FIELD = "[redacted:field]"
+PHONE = "[redacted:phone]"
 
 _CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
-_SPLIT = re.compile(r"[^a-zA-Z0-9ñç]+")
-# One cheap look decides that most strings hold nothing of interest.
-_SUSPECT = re.compile(
-    r"@|%[0-7]|[0-9](?:\W{0,3}[0-9]){3}|[?&;#]?[^?=&;#\s]{1,128}=|://[^/\s]{0,256}:"
-    r"|eyJ|A[A-Z]{2}A|gh[opsur]_|glpat-|[sr]k_live_|xox[abprs]-|SG\.|PRIVATE KEY"
-)
+_SPLIT = re.compile(r"[^a-zA-Z0-9ñçÑÇ]+")
 # What may part the digits of a number: spaces and hyphens of every kind, seen or not.
 _BETWEEN = r"\s\xad\u200b\u2010-\u2015-"
-_CARD = re.compile(rf"(?<![0-9A-Za-z.-])[0-9](?:[{_BETWEEN}]{{0,3}}[0-9]){{13,18}}(?![0-9A-Za-z]|[.-][0-9A-Za-z])")
+# The least that all numbers have in common, which most texts do not.
+_NUMBER = re.compile(r"[0-9][^a-z]{0,4}[0-9][^a-z]{0,4}[0-9]|[A-Z]{2}[0-9]{2}")
+# A number stands alone, not behind the point of another.
+_ALONE = r"(?<![0-9A-Za-z-])(?<![0-9]\.)"
+_CARD = re.compile(rf"{_ALONE}[0-9](?:[{_BETWEEN}]{{0,3}}[0-9]){{13,18}}(?![0-9A-Za-z]|[.-][0-9A-Za-z])")
+# Those that begin with 9 are the tax office's, which uses some groups of them (irs.gov, Internal Revenue Manual 3.21.263).
+_TAXPAYERS = r"9[0-9]{2}(?=.(?:5[0-9]|6[0-5]|7[0-9]|8[0-8]|9[0-24-9]))"
 _SSN = re.compile(
-    rf"(?<![0-9A-Za-z.-])(?!000|666|9)[0-9]{{3}}([.{_BETWEEN}])(?!00)[0-9]{{2}}\1(?!0000)[0-9]{{4}}(?![0-9A-Za-z]|[.-][0-9A-Za-z])"
+    rf"{_ALONE}(?:(?!000|666|9)[0-9]{{3}}|{_TAXPAYERS})([.{_BETWEEN}])(?!00)[0-9]{{2}}\1(?!0000)[0-9]{{4}}"
+    r"(?![0-9A-Za-z]|[.-][0-9A-Za-z])"
 )
 _IBAN = re.compile(rf"(?<![0-9A-Za-z])[A-Z]{{2}}[0-9]{{2}}(?:[{_BETWEEN}]{{0,3}}[A-Z0-9]){{11,30}}(?![0-9A-Za-z])")
 _PHONE = re.compile(rf"(?<![0-9A-Za-z])\+[1-9](?:[().{_BETWEEN}]{{0,3}}[0-9]){{7,14}}(?![0-9A-Za-z])")
-_SECRET = re.compile(rf"(?<![0-9A-Za-z])(?:{RULES['secrets']})(?![0-9A-Za-z])", re.ASCII)
+_SECRET = re.compile(rf"(?<![0-9A-Za-z])(?:{rules.SECRETS})(?![0-9A-Za-z])", re.ASCII)
 # What comes before the @ is looked for backwards from it, so that each character is looked at once.
 _DOMAIN = re.compile(
     r"@(?:[a-z0-9\u00a1-\uffff-]{1,63}\.){1,8}([a-z]{2,63}|xn--[a-z0-9-]{2,59})(?!\.?[a-z0-9-])",
@@ -52,40 +43,14 @@ _DOMAIN = re.compile(
 )
 _MAILBOX = re.compile(r"[\w.%+\u00a1-\uffff-]{1,64}\Z", re.ASCII)
 _MAILBOX_LENGTH = 64
-# Numbers, looked for in a whole body at once, in which only the kinds of characters are left: `0` is a digit, `A` and `a`
-# letters, `_` all that can stand before a number and not within. So the search leaps from number to number.
-_KINDS = bytes(
-    ord(
-        "0"
-        if chr(byte) in digits
-        else "A"
-        if chr(byte) in ascii_uppercase
-        else "a"
-        if chr(byte) in ascii_lowercase
-        else chr(byte)
-        if chr(byte) in " .-"
-        # How a form writes a space into an address.
-        else " "
-        if chr(byte) == "+"
-        else "_"
-    )
-    for byte in range(256)
-)
-_NUMBERS = tuple(
-    re.compile(before + rb"0(?:(?:[ -]{0,3}0){13,18}|00[-. ]00[-. ]0000)(?![0Aa]|[.-][0Aa])")
-    for before in (rb"_", rb" ")
-)
-_ACCOUNT = re.compile(rb"AA00(?:[ -]{0,3}[0A]){11}")
-_DIALLED = re.compile(rb"\+[1-9](?:[ ().-]{0,3}[0-9]){7}")
-# Something of each kind of secret; the fewer there are, the less a body has to be gone through.
-_SECRET_PARTS = (b"eyJ", b"IA", b"ACCA", b"glpat-", b"k_live_", b"xox", b"SG.", b"PRIVATE KEY")
-_GITHUB = re.compile(rb"gh[opsur]_")
-# A character takes four bytes at most.
-_PARAMETER_NAMES = re.compile(rb"[?&;#\"]([^?=&;#\s\"]{1,512})=")
+# As one is written at home; who else is called by digits alone is told by the field's name.
+_DIALLED = re.compile(r"[0-9(](?:[ ()./-]{0,3}[0-9)]){6,16}")
 # The second finds the parameters of an address that is a parameter itself.
 _PARAMETERS = tuple(
-    re.compile(rf"([?&;#]|^)([^?=&;#\s]{{1,128}})=({value})") for value in (r"[^&;#\s]*", r"[^?&;#\s]*")
+    re.compile(rf"([?&;#\s,\"'(]|^)([^?=&;#\s]{{1,128}})=({value})") for value in (r"[^&;#\s]*", r"[^?&;#\s]*")
 )
+# With a state beside it, a code is what OAuth lets somebody in by (RFC 6749, 4.1.2).
+_STATE = re.compile(r"(?:[?&;#]|^)state=")
 _USERINFO = re.compile(r"(://)[^/?#\s]{1,256}@")
 _LAST_GROUP = re.compile(r"\W*\w+$")
 # A number that tells something has at least so many characters.
@@ -93,52 +58,42 @@ _LEAST_NUMBER = 14
 _MOST_CANDIDATES = 500
 # What an address may hold in another spelling. One that was put into another is spelled twice.
 _WORD = re.compile(r"[^\s&;#?=/]+")
-_ENCODED = re.compile(rb"%(?:[0-7]|[0-9A-Fa-f]{2}[0-9A-Z+])")
-# Digits that are parted by what only more than one byte writes.
-_WIDE = re.compile(rb"[0-9][ -]?[\x80-\xff]{2,9}[ -]?[0-9]")
 _SPELLINGS = 3
-_MARK = re.compile(r"\[redacted:\w+\]")
+MARK = re.compile(r"\[redacted:(card|ssn|iban|email|phone|secret|field)\]")
 
 
 @lru_cache(maxsize=20_000)
 def is_sensitive(key: str) -> bool:
     """Whether a field, or a parameter of a URL, holds a secret by its name."""
-    words = [word.lower().rstrip(digits) for word in _SPLIT.split(_CAMEL.sub(" ", key)) if word]
-    words = [word for word in words if word]
-    if " ".join(words) in KEYS:
+    words = _words(key)
+    if " ".join(words) in rules.KEYS:
         return True
-    if not words or words[-1] in HARMLESS_LAST_WORDS or words[0] in HARMLESS_FIRST_WORDS:
+    if not words or words[-1] in rules.HARMLESS_LAST_WORDS or words[0] in rules.HARMLESS_FIRST_WORDS:
         return False
     # Of more than one it is as secret as of one.
     singular = [word.removesuffix("s") for word in words]
-    if singular[-1].endswith(ENDINGS) or any(word in WORDS or word in JOINED for word in (*words, *singular)):
+    if singular[-1].endswith(rules.ENDINGS) or any(
+        word in rules.WORDS or word in rules.JOINED for word in (*words, *singular)
+    ):
         return True
-    return any(pair in PAIRS for one in (words, singular) for pair in pairwise(one))
+    return any(pair in rules.PAIRS for one in (words, singular) for pair in pairwise(one))
 
 
-def is_harmless(body: bytes) -> bool:
-    """Whether nothing in the strings and numbers of a JSON text can need to be masked, nor hold a NUL.
-
-    Nearly every beacon is harmless, and one look at its whole body costs less than one at each of its strings. A
-    backslash can hide anything, so whatever has one is looked at closely.
-    """
-    if b"@" in body or b"\\" in body or (b"%" in body and _ENCODED.search(body)):
-        return False
-    if b"=" in body and not all(map(_is_plain_parameter, _PARAMETER_NAMES.findall(body))):
-        return False
-    if b"+" in body and _DIALLED.search(body):
-        return False
-    if any(part in body for part in _SECRET_PARTS) or (b"gh" in body and _GITHUB.search(body)):
-        return False
-    kinds = body.translate(_KINDS)
-    if not body.isascii() and _WIDE.search(body):
-        return False
-    return not (_ACCOUNT.search(kinds) or any(numbers.search(kinds) for numbers in _NUMBERS))
+def names_a_phone(key: str) -> bool:
+    """Whether a field holds a telephone number by its name, if it has the shape of one."""
+    return any(word in rules.PHONE_WORDS for word in _words(key)[-1:])
 
 
-@lru_cache(maxsize=20_000)
-def _is_plain_parameter(name: bytes) -> bool:
-    return not is_sensitive(unquote(name.decode(errors="replace")))
+def is_dialled(value: Any) -> bool:
+    """Whether the value of a field that names a telephone is a number to dial, in whatever writing."""
+    if isinstance(value, int):
+        return 10**6 <= value < 10**15
+    return isinstance(value, str) and _DIALLED.fullmatch(value.strip()) is not None
+
+
+def _words(key: str) -> list[str]:
+    words = (word.lower().rstrip(digits) for word in _SPLIT.split(_CAMEL.sub(" ", key)))
+    return [word for word in words if word]
 
 
 def redact_text(text: str, spellings: int = _SPELLINGS) -> str:
@@ -146,18 +101,23 @@ def redact_text(text: str, spellings: int = _SPELLINGS) -> str:
 
     A word that is percent-encoded is masked whole if there is anything of that in it, however often it was encoded.
     """
-    if not _SUSPECT.search(text):
+    if not is_suspect(text):
         return text
-    # Left out, not marked: a bracket before the host would make the URL unreadable.
-    text = _USERINFO.sub(r"\1", text)
-    for parameter in _PARAMETERS:
-        text = parameter.sub(_mask_parameter, text)
+    if "@" in text:
+        # Left out, not marked: a bracket before the host would make the URL unreadable.
+        text = _USERINFO.sub(r"\1", text)
+    if "=" in text:
+        for parameter in _PARAMETERS:
+            text = parameter.sub(_mask_parameter, text)
     text = _SECRET.sub("[redacted:secret]", text)
-    text = _mask_numbers(text, _CARD, _is_card, "[redacted:card]")
-    text = _SSN.sub("[redacted:ssn]", text)
-    text = _mask_numbers(text, _IBAN, _is_iban, "[redacted:iban]")
-    text = _PHONE.sub("[redacted:phone]", text)
-    text = _mask_emails(text)
+    if _NUMBER.search(text):
+        text = _mask_numbers(text, _CARD, _is_card, "[redacted:card]")
+        text = _SSN.sub("[redacted:ssn]", text)
+        text = _mask_numbers(text, _IBAN, _is_iban, "[redacted:iban]")
+    if "+" in text:
+        text = _PHONE.sub(PHONE, text)
+    if "@" in text:
+        text = _mask_emails(text)
     if spellings and ("%" in text or "+" in text) and _hides(text):
         text = _WORD.sub(lambda match: _mask_word(match[0], spellings - 1), text)
     return text
@@ -169,7 +129,9 @@ def redact_number(number: int) -> Any:
 
 
 def _mask_parameter(match: re.Match[str]) -> str:
-    return f"{match[1]}{match[2]}={FIELD}" if is_sensitive(unquote(match[2])) else match[0]
+    name = unquote(match[2])
+    secret = is_sensitive(name) or (name == "code" and _STATE.search(match.string))
+    return f"{match[1]}{match[2]}={FIELD}" if secret else match[0]
 
 
 def _mask_numbers(text: str, pattern: re.Pattern[str], holds: Callable[[str], bool], mark: str) -> str:
@@ -190,7 +152,7 @@ def _mask_numbers(text: str, pattern: re.Pattern[str], holds: Callable[[str], bo
 
 def _is_iban(number: str) -> bool:
     # ISO 13616: the first four characters go to the end, letters count from ten, and 97 divides it with a rest of one.
-    if IBAN_LENGTHS.get(number[:2]) != len(number):
+    if rules.IBAN_LENGTHS.get(number[:2]) != len(number):
         return False
     return int("".join(str(int(letter, 36)) for letter in number[4:] + number[:4])) % 97 == 1
 
@@ -210,14 +172,14 @@ def _mask_word(word: str, spellings: int) -> str:
     if plain == word:
         return word
     clean = redact_text(plain, spellings)
-    return word if clean == plain else (_MARK.search(clean) or (FIELD,))[0]
+    return word if clean == plain else (MARK.search(clean) or (FIELD,))[0]
 
 
 def _mask_emails(text: str) -> str:
     kept, end = [], 0
     for match in _DOMAIN.finditer(text):
         mailbox = _MAILBOX.search(text, max(end, match.start() - _MAILBOX_LENGTH), match.start())
-        if mailbox and match[1].lower() not in ASSET_ENDINGS:
+        if mailbox and match[1].lower() not in rules.ASSET_ENDINGS:
             kept += [text[end : mailbox.start()], "[redacted:email]"]
             end = match.end()
     return "".join([*kept, text[end:]]) if kept else text
@@ -232,7 +194,7 @@ def _has_issuer(digits: str) -> bool:
     return any(
         issuer["from"] <= digits[: len(issuer["from"])] <= issuer["to"]
         and issuer["lengths"][0] <= len(digits) <= issuer["lengths"][1]
-        for issuer in ISSUERS
+        for issuer in rules.ISSUERS
     )
 
 

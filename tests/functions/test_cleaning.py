@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from collect import redaction
+from collect import suspicion
 from collect.cleaning import Cleaner
 from storage.settings import Settings
 
@@ -89,10 +89,10 @@ delicate = st.dictionaries(
 @given(document=delicate)
 def test_one_look_at_the_whole_body_hides_nothing_from_redaction(document):
     limits = Settings()
-    glance = Cleaner(limits, redaction.is_harmless(orjson.dumps(document)))
+    glance = Cleaner(limits, suspicion.is_harmless(orjson.dumps(document)))
 
     assert glance.clean(document) == Cleaner(limits).clean(document)
 
 
 def test_an_ordinary_beacon_is_harmless():
-    assert redaction.is_harmless(b'{"event_id":"0193a5b1-7c2e-7d3f-8a4b-1c2d3e4f5a6b","at":1763978400123,"w":1440}')
+    assert suspicion.is_harmless(b'{"event_id":"0193a5b1-7c2e-7d3f-8a4b-1c2d3e4f5a6b","at":1763978400123,"w":1440}')
