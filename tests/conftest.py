@@ -63,7 +63,18 @@ def environ(monkeypatch):
     """The environment of a test, without settings of the machine; a change takes effect at once."""
     for name in [*os.environ]:
         if name.startswith(
-            ("EVOTHESIS_", "CLIENT_S3_", "BACKUP_S3_", "EXPORT_", "COLLECT_", "PRIVACY_", "DATABASE_URL", "AWS_")
+            (
+                "EVOTHESIS_",
+                "CLIENT_S3_",
+                "BACKUP_S3_",
+                "EXPORT_",
+                "COLLECT_",
+                "PRIVACY_",
+                "POLICY",
+                "SITE_POLICIES",
+                "DATABASE_URL",
+                "AWS_",
+            )
         ):
             monkeypatch.delenv(name)
 

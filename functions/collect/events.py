@@ -16,6 +16,7 @@ from collect.beacons import Beacon, Document, Unreadable
 from collect.cleaning import Cleaner, Problem, cut
 from collect.links import name_click
 from collect.redaction import redact_text
+from collect.site_policy import address, mask, user_agent
 from storage import visitors
 from storage.events import Event
 from storage.settings import Settings
@@ -65,6 +66,13 @@ def consent_refused(said: dict[str, Any]) -> bool:
     return not all(value is None or _is_granted(value) for value in stated)
 
 
+def consent_granted(said: dict[str, Any]) -> bool:
+    """Whether an event says that consent to analytics was granted, and nothing else of it."""
+    consent = said.get("consent")
+    stated = [consent.get(name) for name in CONSENT_NAMES] if isinstance(consent, dict) else [consent]
+    return any(value is not None for value in stated) and not consent_refused(said)
+
+
 def _is_granted(value: Any) -> bool:
     return isinstance(value, bool | int | str) and str(value).strip().lower() in CONSENT_GRANTED
 
@@ -90,21 +98,52 @@ class Reader:
         if document.size > ENVELOPE_BYTES and len(orjson.dumps(self._inherited)) > ENVELOPE_BYTES:
             message = f"an envelope says at most {ENVELOPE_BYTES} bytes beside its events; move the rest into them"
             raise Unreadable(413, "envelope_too_large", message)
-        user_agent = beacon.header("user-agent")
-        self._network = beacon.network
-        self._user_agent = _user_agent(user_agent) if user_agent else None
+        self._settings = settings
+        header = beacon.header("user-agent")
+        self._user_agent = _user_agent(header) if header else None
 
     def read(self, index: int, member: Any) -> tuple[Event | None, Problem | None, dict[str, Any] | None]:
-        """An event, or the problem with it and what it is kept as."""
+        """An event, or the problem with it and what it is kept as; neither of one that its site's policy withholds."""
         if not isinstance(member, dict):
             return None, Problem("not_an_object", "an event has to be a JSON object"), None
         raw = {**self._inherited, **self._cleaner.clean(member)}
+        url = _text(raw, "url")
+        page_site, path = hosts.locate(url) if url else (None, None)
+        site_id = _named_site(raw) or page_site or self._senders_site()
+        policy = self._settings.policy_of(site_id)
+        if policy.consent == "required" and not consent_granted(raw):
+            return None, None, None
+        raw, found = mask(policy, raw)
+        if found:
+            url = _text(raw, "url")
+            path = hosts.locate(url)[1] if url else None
         # How much was masked is ours to say.
         raw.pop(REDACTIONS, None)
-        if redactions := self._envelope_redactions + self._cleaner.redactions:
-            raw[REDACTIONS] = dict(redactions)
+        if found or self._envelope_redactions or self._cleaner.redactions:
+            raw[REDACTIONS] = dict(self._envelope_redactions + self._cleaner.redactions + found)
         problem = self._envelope_problem or self._cleaner.problem or _problem(raw)
-        return (None, problem, raw) if problem else (self._event(index, raw), None, None)
+        if problem:
+            return None, problem, raw
+        event_type = raw["event_type"]
+        if event_type == "page_view":
+            attribute(raw, page_site)
+        elif event_type == "link_click":
+            event_type = name_click(raw)
+        event = Event(
+            _event_id(raw.get("event_id")) or self._beacon.id_of(index),
+            event_type,
+            raw.get("session_id"),
+            raw.get("visitor_id"),
+            site_id,
+            moments.read(raw.get("timestamp"), self._now),
+            url,
+            path,
+            user_agent(policy, self._user_agent),
+            address(policy, self._beacon),
+            raw,
+            self.visitor_hash(raw),
+        )
+        return event, None, None
 
     def site_of(self, raw: dict[str, Any]) -> str | None:
         """The site that an event names itself, else that of its page, of the Origin, of the Referer."""
@@ -117,29 +156,6 @@ class Reader:
 
     def _senders_site(self) -> str | None:
         return hosts.site_of(self._beacon.header("origin"), self._beacon.header("referer"))
-
-    def _event(self, index: int, raw: dict[str, Any]) -> Event:
-        url = _text(raw, "url")
-        site_id, path = hosts.locate(url) if url else (None, None)
-        event_type = raw["event_type"]
-        if event_type == "page_view":
-            attribute(raw, site_id)
-        elif event_type == "link_click":
-            event_type = name_click(raw)
-        return Event(
-            _event_id(raw.get("event_id")) or self._beacon.id_of(index),
-            event_type,
-            raw.get("session_id"),
-            raw.get("visitor_id"),
-            _named_site(raw) or site_id or self._senders_site(),
-            moments.read(raw.get("timestamp"), self._now),
-            url,
-            path,
-            self._user_agent,
-            self._network,
-            raw,
-            self.visitor_hash(raw),
-        )
 
 
 @lru_cache(maxsize=2000)

@@ -134,6 +134,8 @@ def _read_members(settings: Settings, beacon: Beacon, document: Document, now: d
                     reader.visitor_hash(raw),
                 )
             )
+        else:
+            reading.withheld_events += 1
 
 
 def _unstorable(event: Event) -> Refusal:

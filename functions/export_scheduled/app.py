@@ -11,7 +11,7 @@ from typing import Any
 
 from pydantic import SecretStr
 
-from httpapi import Api, ApiError, Response, answer
+from httpapi import Api, ApiError, Response, answer, clock
 from storage import balance, database, settings
 from storage.errors import ExportRunning
 from storage.export import check, handoff, preview, restore, status, verify
@@ -19,8 +19,6 @@ from storage.export import run as export
 
 api = Api("export-scheduled")
 
-# A batch that is begun is given this long; what is left after it goes on in the next run.
-LEAST_MILLISECONDS = 120_000
 
 # A real-time run watches what comes for so long; the next one begins after a minute.
 REAL_TIME_SECONDS = 55
@@ -53,13 +51,13 @@ QUESTIONS: dict[str, Callable[[settings.Settings, dict[str, Any], Callable[[], b
 def export_scheduled(event: dict[str, Any], context: Any) -> dict[str, Any]:
     """Deliver everything that is due, unless somebody is at it already; or, when asked to, do what `evothesis verify` and the like ask."""
     if ask := QUESTIONS.get(event.get("source", "")):
-        return ask(settings.current(), event.get("detail", {}), _clock(context))
+        return ask(settings.current(), event.get("detail", {}), clock(context))
     current, until = settings.current(), time.monotonic() + REAL_TIME_SECONDS
     try:
-        outcome = export.run(current, has_time=_clock(context))
+        outcome = export.run(current, has_time=clock(context))
         _told(outcome)
         if event.get("source") == "aws.events" and current.export_sooner_events and current.is_real_time:
-            for more in export.sooner(current, current.export_sooner_events, until, _clock(context)):
+            for more in export.sooner(current, current.export_sooner_events, until, clock(context)):
                 _told(more)
     except ExportRunning:
         return {"running": True}
@@ -75,7 +73,7 @@ def run() -> Response:
         raise ApiError(400, "idempotency_key_invalid", message)
     outcome = export.told(settings.current(), key) if key else None
     if outcome is None:
-        outcome = export.run(settings.current(), _clock(api.app.lambda_context), key)
+        outcome = export.run(settings.current(), clock(api.app.lambda_context), key)
         _measure(outcome)
     return answer(asdict(outcome), 200 if not outcome.failures else 502)
 
@@ -176,11 +174,6 @@ def _measure(outcome: export.Outcome) -> None:
     waiting_since = database.run(settings.current().require_database(), status.oldest_undelivered)
     api.count(BatchesDelivered=len(outcome.delivered), ExportFailures=len(outcome.failures))
     api.measure(ExportWaitingSinceSeconds=waiting_since.timestamp())
-
-
-def _clock(context: Any) -> Callable[[], bool]:
-    remaining = getattr(context, "get_remaining_time_in_millis", None)
-    return (lambda: remaining() > LEAST_MILLISECONDS) if remaining else (lambda: True)
 
 
 def _masked(values: dict[str, Any]) -> dict[str, Any]:

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 from uuid import UUID
 
-from httpapi import Api, ApiError, Response, answer
+from httpapi import Api, ApiError, Response, answer, clock
 from storage import database, erasures, portability, settings, visitors
 
 api = Api("visitor-deletion")
 
 VISITOR_ID = re.compile(r"[A-Za-z0-9_-]{8,64}")
-# A batch that is begun is given this long; what is left after it goes on in the next run.
-LEAST_MILLISECONDS = 120_000
 
 
 @api.schedule
@@ -28,7 +25,7 @@ def visitor_deletion(event: dict[str, Any], context: Any) -> dict[str, Any]:
     # What reads and writes objects is loaded where there is something to do, and not each minute.
     from storage.export import erase as buckets  # noqa: PLC0415
 
-    outcome = buckets.run(current, _clock(context))
+    outcome = buckets.run(current, clock(context))
     if outcome.waiting:
         api.logger.warning("erasures_wait", erasures=outcome.waiting)
     return asdict(outcome)
@@ -93,11 +90,6 @@ def _is_true(query: dict[str, str], name: str) -> bool:
     if value not in ("true", "false"):
         raise ApiError(400, f"{name}_invalid", f"`{name}` is true or false")
     return value == "true"
-
-
-def _clock(context: Any) -> Callable[[], bool]:
-    remaining = getattr(context, "get_remaining_time_in_millis", None)
-    return (lambda: remaining() > LEAST_MILLISECONDS) if remaining else (lambda: True)
 
 
 handler = api.handler

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
+
 from pydantic import SecretStr
 
+from storage.policies import Policy
 from storage.rules import Filters, Transforms
 from storage.settings import DestinationName, Settings
 
@@ -50,6 +53,9 @@ def of(settings: Settings) -> dict[str, str]:
         "WebhookUrl": settings.webhook_url or "",
         "WebhookSecret": _plain(settings.webhook_secret),
         "WebhookAllowPrivate": "true" if settings.webhook_allow_private else "false",
+        "Policy": _rules(settings.policy),
+        "SitePolicies": _by_site(settings),
+        "RetentionWaitsForBuckets": "true" if settings.retention_waits_for_buckets else "false",
         **_limits(settings),
         **buckets,
     }
@@ -60,7 +66,12 @@ def _limits(settings: Settings) -> dict[str, str]:
     return {"".join(part.capitalize() for part in name.split("_")): str(getattr(settings, name)) for name in names}
 
 
-def _rules(rules: Filters | Transforms) -> str:
+def _by_site(settings: Settings) -> str:
+    own = {site: policy.model_dump(exclude_unset=True) for site, policy in settings.site_policies.items()}
+    return json.dumps(own) if own else ""
+
+
+def _rules(rules: Filters | Transforms | Policy) -> str:
     text = rules.model_dump_json(exclude_defaults=True)
     return "" if text == "{}" else text
 

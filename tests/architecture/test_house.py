@@ -60,7 +60,7 @@ def test_every_module_is_imported_in_an_empty_environment():
     subprocess.run([sys.executable, "-W", "error::SyntaxWarning", "-c", code, *MODULES], env=environ, check=True)
 
 
-@pytest.mark.parametrize("function", ["collect", "domain_discovery", "visitor_deletion"])
+@pytest.mark.parametrize("function", ["collect", "domain_discovery", "retention", "visitor_deletion"])
 def test_a_function_that_does_not_export_loads_nothing_heavy(function):
     code = f"import {function}.app, sys; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()

@@ -5,7 +5,7 @@ import pytest
 
 from storage import database, events, migrations, settings
 from storage.errors import RestoreRefused, SettingsInvalid
-from storage.export import restore, run, verify
+from storage.export import expire, restore, run, verify
 
 COLUMNS = "SELECT id, event_id, event_type, session_id, visitor_id, site_id, timestamp, url, path, user_agent, ip_address, raw_event_data, created_at FROM events ORDER BY id"
 
@@ -15,7 +15,7 @@ def lost(database_url, connection, buckets, many, event, environ):
     """Deliver events, and lose the database; gives what it held, and a connection to the empty one that took its place."""
     made = []
 
-    def lost(formats="parquet"):
+    def lost(formats="parquet", last=lambda: None):
         environ["EXPORT_FORMAT"] = formats
         environ["EXPORT_BATCH_ROWS"] = 400
         many(1000)
@@ -39,6 +39,7 @@ def lost(database_url, connection, buckets, many, event, environ):
             ],
         )
         assert run.run(settings.current()).failures == {}
+        last()
         stored = connection.execute(COLUMNS).fetchall()
         base, _, name = database_url.rpartition("/")
         with psycopg.connect(f"{base}/postgres", autocommit=True) as server:
@@ -141,3 +142,12 @@ def test_a_bucket_without_manifests_or_a_side_without_a_bucket_is_an_error(bucke
     environ["BACKUP_S3_BUCKET"] = ""
     with pytest.raises(SettingsInvalid, match="BACKUP_S3_BUCKET"):
         restore.run(settings.current(), "backup")
+
+
+def test_a_bucket_whose_old_objects_were_removed_gives_back_what_it_still_has(lost, buckets, event):
+    _, new = lost(last=lambda: expire.run(settings.current(), 0))
+    assert restore.run(settings.current(), "backup").events == 0
+    events.append(new, [event()])
+    assert run.run(settings.current()).failures == {}
+    for side in ("client", "backup"):
+        assert verify.run(settings.current(), side).findings == []

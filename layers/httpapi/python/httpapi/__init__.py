@@ -2,6 +2,6 @@
 
 from chalice.app import Response
 
-from httpapi.api import Api, ApiError, answer
+from httpapi.api import Api, ApiError, answer, clock
 
-__all__ = ["Api", "ApiError", "Response", "answer"]
+__all__ = ["Api", "ApiError", "Response", "answer", "clock"]

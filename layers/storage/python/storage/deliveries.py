@@ -123,6 +123,52 @@ def rewritten(
         raise DeliveryFailed(f"{of.batch_id} was delivered to the {of.destination} bucket again meanwhile")
 
 
+def older(connection: Connection, days: int, most: int) -> list[tuple[str, str]]:
+    """The deliveries whose window ended so many days ago, that every bucket has, and whose objects are still there; oldest first."""
+    return connection.execute(
+        """
+        /* deliveries.older */
+        SELECT b.batch_id, d.destination
+          FROM export_batches b JOIN export_deliveries d USING (batch_id)
+         WHERE b.window_end < now() - make_interval(days => %s) AND b.delivered_at IS NOT NULL AND d.expired_at IS NULL
+           AND d.delivered_at IS NOT NULL
+         ORDER BY b.to_id, d.destination LIMIT %s
+        """,
+        (days, most),
+    ).fetchall()
+
+
+def expired(connection: Connection, of: Delivery, manifest_sha256: str, revision: Mapping[str, Any]) -> None:
+    """Record that the objects of a delivery are gone because of their age; once no bucket has any, nobody is known to be in them."""
+    with connection.transaction():
+        connection.execute(
+            """
+            /* deliveries.expired */
+            UPDATE export_deliveries
+               SET expired_at = %(at)s, manifest_sha256 = %(manifest_sha256)s, revisions = revisions || %(revision)s::jsonb,
+                   leftovers = '{}'
+             WHERE batch_id = %(batch_id)s AND destination = %(destination)s
+            """,
+            {
+                "at": revision["expired_at"],
+                "manifest_sha256": manifest_sha256,
+                "revision": orjson.dumps([revision]).decode(),
+                "batch_id": of.batch_id,
+                "destination": of.destination,
+            },
+        )
+        connection.execute(
+            """
+            /* deliveries.forget_visitors */
+            DELETE FROM object_visitors
+             WHERE batch_id = %(batch_id)s
+               AND NOT EXISTS (SELECT 1 FROM export_deliveries WHERE batch_id = %(batch_id)s AND expired_at IS NULL)
+            """,
+            {"batch_id": of.batch_id},
+        )
+        forget_rewrites(connection, of)
+
+
 def forget_rewrites(connection: Connection, of: Delivery) -> None:
     """Nothing of a batch is about to be put anywhere any more."""
     connection.execute(

@@ -76,9 +76,9 @@ EXTENT = """
     SELECT (SELECT count(*) FROM events WHERE visitor_id = %(visitor_id)s),
            (SELECT count(*) FROM rejected_events WHERE visitor_id = %(visitor_id)s),
            (SELECT count(*) FROM object_visitors o JOIN export_deliveries d USING (batch_id)
-             WHERE %(visitor_hash)s = ANY (o.visitor_hashes) AND d.delivered_at IS NOT NULL),
+             WHERE %(visitor_hash)s = ANY (o.visitor_hashes) AND d.delivered_at IS NOT NULL AND d.expired_at IS NULL),
            (SELECT count(*) FROM export_deliveries d
-             WHERE d.delivered_at IS NOT NULL AND d.objects <> '[]' AND d.unindexed),
+             WHERE d.delivered_at IS NOT NULL AND d.expired_at IS NULL AND d.objects <> '[]' AND d.unindexed),
            (SELECT reltuples::bigint FROM pg_class WHERE oid = 'events'::regclass)
 """
 
@@ -186,7 +186,7 @@ def affected(connection: Connection) -> list[Affected]:
                  WHERE one.visitor_hash IN (SELECT visitor_hash FROM open))
             SELECT b.batch_id, d.destination, array_agg(e.erasure_id ORDER BY e.requested_at) AS erasure_ids
               FROM open e
-              JOIN export_deliveries d ON d.delivered_at IS NOT NULL AND d.first_read_at <= e.erased_at
+              JOIN export_deliveries d ON d.delivered_at IS NOT NULL AND d.expired_at IS NULL AND d.first_read_at <= e.erased_at
                                       AND (d.objects <> '[]' OR d.leftovers <> '{}')
               JOIN export_batches b USING (batch_id)
               LEFT JOIN held h ON h.batch_id = d.batch_id AND h.visitor_hash = e.visitor_hash
@@ -242,7 +242,8 @@ def found(connection: Connection, erasure_id: UUID, events: Mapping[int, str]) -
     connection.execute(
         """
         /* erasures.found */
-        INSERT INTO erasing_events (erasure_id, id, site_id) SELECT %s, * FROM unnest(%s::bigint[], %s::text[])
+        INSERT INTO erasing_events (erasure_id, id, site_id, in_bucket_only)
+        SELECT %s, *, true FROM unnest(%s::bigint[], %s::text[])
             ON CONFLICT DO NOTHING
         """,
         (erasure_id, list(events), list(events.values())),
@@ -296,6 +297,22 @@ def complete(connection: Connection, erasure: Erasure, receipt: Mapping[str, Any
             """,
             (receipt["completed_at"], orjson.dumps(receipt).decode(), erasure.erasure_id),
         )
+        # What the database had dropped before was counted as dropped, and the bucket has it no more: now it is erased.
+        connection.execute(
+            """
+            /* erasures.count_late */
+            WITH late AS (
+                SELECT b.batch_id, date_trunc('hour', b.window_start, 'UTC') AS hour, coalesce(g.site_id, '') AS site_id,
+                       count(*) AS events
+                  FROM erasing_events g JOIN export_batches b ON g.id > b.from_id AND g.id <= b.to_id
+                 WHERE g.erasure_id = %(erasure_id)s AND g.in_bucket_only GROUP BY 1, 2, 3)
+            INSERT INTO erased_events (erased_at, hour, site_id, batch_id, events, erasure_id, expired)
+            SELECT %(erased_at)s, hour, site_id, batch_id, events, %(erasure_id)s, false FROM late
+            UNION ALL
+            SELECT %(erased_at)s, hour, site_id, batch_id, -events, NULL, true FROM late
+            """,
+            {"erasure_id": erasure.erasure_id, "erased_at": erasure.erased_at},
+        )
         connection.execute(
             "/* erasures.forget_events */ DELETE FROM erasing_events WHERE erasure_id = %s", (erasure.erasure_id,)
         )
@@ -313,6 +330,20 @@ def forget(connection: Connection, visitor_hashes: Sequence[int]) -> None:
         """,
         {"gone": list(visitor_hashes)},
     )
+
+
+def dropped(connection: Connection, after: int, to: int) -> int:
+    """How many events with `after < id <= to` the database has dropped because of their age, and buckets may still have."""
+    row = connection.execute(
+        """
+        /* erasures.dropped */
+        SELECT coalesce(sum(x.events), 0)::bigint
+          FROM export_batches b JOIN erased_events x ON x.batch_id = b.batch_id AND x.expired
+         WHERE b.from_id >= %s AND b.to_id <= %s
+        """,
+        (after, to),
+    ).fetchone()
+    return int(row[0]) if row else 0
 
 
 def still_there(connection: Connection, destination: str, after: int, to: int) -> int:

@@ -14,10 +14,20 @@ from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from storage.errors import SettingsInvalid
+from storage.policies import Policy
 from storage.rules import Filters, Transforms
 
 Format = Literal["json", "csv", "parquet"]
@@ -32,6 +42,8 @@ FORMATS: tuple[Format, ...] = ("json", "csv", "parquet")
 BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 PREFIX = re.compile(r"[A-Za-z0-9!_.*'()-]+(/[A-Za-z0-9!_.*'()-]+)*")
 
+# As a host is told from a page: https://www.Example.com/ is of example.com.
+SITE = re.compile(r"(?!www\.)[a-z0-9]([a-z0-9._-]{0,251}[a-z0-9])?")
 REGION = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9-]{0,62}")
 PORT = r":(?:6553[0-5]|655[0-2]\d|65[0-4]\d\d|6[0-4]\d{3}|[1-5]\d{4}|\d{1,4})"
 ENDPOINT = re.compile(rf"https?://(?:[A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(?:{PORT})?/?")
@@ -135,6 +147,14 @@ class Settings(BaseSettings):
         default=None, description="how long a bucket may lack an event before it is told; by the schedule"
     )
 
+    policy: Annotated[Policy, NoDecode] = Policy()
+    site_policies: Annotated[dict[str, Policy], NoDecode] = Field(
+        default={}, description="what differs from POLICY, by site"
+    )
+    retention_waits_for_buckets: bool = Field(
+        default=True, description="whether what a bucket lacks is kept, however old"
+    )
+
     webhook_url: str | None = None
     webhook_secret: SecretStr | None = Field(
         default=None, description="whsec_…; several, with spaces, while they change"
@@ -159,13 +179,31 @@ class Settings(BaseSettings):
             raise ValueError(f"give one or more of {', '.join(FORMATS)}")
         return tuple(dict.fromkeys(value))
 
-    @field_validator("export_filters", "export_transforms", mode="before")
+    @field_validator("export_filters", "export_transforms", "policy", mode="before")
     @classmethod
     def _rules(cls, value: object) -> object:
         try:
             return json.loads(value) if isinstance(value, str) else value
         except ValueError as error:
             raise ValueError(f"is not JSON: {error}") from None
+
+    @field_validator("site_policies", mode="before")
+    @classmethod
+    def _site_policies(cls, value: object, known: ValidationInfo) -> object:
+        given = cls._rules(value)
+        if not isinstance(given, dict):
+            raise ValueError("is an object of policies by site")  # noqa: TRY004 - pydantic adds the setting's name
+        policy = known.data.get("policy")
+        whole = {}
+        for site_id, differing in given.items():
+            if not isinstance(differing, dict) or policy is None:
+                return given
+            if not SITE.fullmatch(str(site_id)):
+                raise ValueError(f"{site_id!r} is not a site; write its host as shop.example.com, without www.")
+            if "objects_days" in differing:
+                raise ValueError(f"{site_id}: objects hold events of many sites; set objects_days in POLICY")
+            whole[site_id] = policy.of_site(differing)
+        return whole
 
     @field_validator("export_hash_key", "privacy_key")
     @classmethod
@@ -288,6 +326,10 @@ class Settings(BaseSettings):
         """How long a bucket may lack an event before it is told."""
         minutes = self.export_lag_minutes or LAG_MINUTES.get(self.schedule_expression, LAG_MINUTES_OTHERWISE)
         return dt.timedelta(minutes=minutes)
+
+    def policy_of(self, site_id: str | None) -> Policy:
+        """The policy of a site; of an event whose site could not be told, that of all."""
+        return self.site_policies.get(site_id or "", self.policy)
 
     def destinations(self) -> tuple[Destination, ...]:
         """The buckets that every batch goes to, the client's first; a side without a bucket is left out."""
@@ -435,7 +477,12 @@ def one_line(error: ValidationError) -> str:
         else ""
     )
     if first["type"] == "extra_forbidden" and len(first["loc"]) > 1:
-        return f"{name} is not a setting; docs/export.md lists what filters and transforms there are"
+        page = (
+            "privacy.md lists what a policy says"
+            if "POLIC" in name
+            else "export.md lists what filters and transforms there are"
+        )
+        return f"{name} is not a setting; docs/{page}"
     if first["type"] == "extra_forbidden":
         return f"{name.lower()} is not a setting; `docs/settings.md` lists them"
     if first["type"] == "literal_error":

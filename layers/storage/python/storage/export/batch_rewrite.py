@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import datetime as dt
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, cast
 
 import pyarrow as pa
@@ -48,7 +48,7 @@ class BatchRewrite:
         self._connection, self._fence = connection, fence
         self._for_whom = for_whom
         self._delivery = delivery = deliveries.find(connection, affected.batch_id, affected.destination)
-        self._destination = _destination(settings, delivery)
+        self._destination = destination_of(settings, delivery)
         self._layout = Layout(formats=tuple(delivery.formats), **delivery.layout).of_destination(self._destination.name)
         self._index = visitors.held_by(connection, affected.batch_id, [one.visitor_hash for one in for_whom])
         self._announced = deliveries.rewrites(connection, affected.batch_id, affected.destination)
@@ -182,22 +182,47 @@ class BatchRewrite:
             before,
             [*delivery.revisions, revision],
         )
-        body = Body.of(text, "application/json")
-        key = delivery.manifest_key
-        deliveries.announce_rewrite(self._connection, delivery, key, {"sha256": body.sha256.hex()})
-        # Killed between this and the ledger, the one that was announced lies there, and gives way.
-        announced = [sha256 for known, sha256 in self._announced if known == key]
-        for sha256 in [*announced, delivery.manifest_sha256]:
-            if objects.sha256_of(self._destination, key) in (sha256, body.sha256.hex()):
-                objects.replace(self._destination, key, body, self._fence, sha256)
-                break
-        else:
-            raise Blocked(f"{key} is not the manifest that was delivered; `evothesis verify {delivery.destination}`")
-        objects.purge(self._destination, key)
-        return body.sha256.hex(), revision
+        sha256 = replace_manifest(self._connection, self._destination, delivery, text, self._fence, self._announced)
+        return sha256, revision
 
 
-def _destination(settings: Settings, delivery: Delivery) -> Destination:
+def replace_manifest(
+    connection: Connection,
+    destination: Destination,
+    delivery: Delivery,
+    text: bytes,
+    fence: int,
+    announced: Iterable[tuple[str, str]],
+) -> str:
+    """Put another manifest in the place of the one that was delivered, for good; gives its SHA-256.
+
+    *announced* are keys and SHA-256 of what was about to be put anywhere before: killed between the bucket and the ledger,
+    that lies there, and gives way.
+
+    Raises:
+        Blocked: neither is what lies there.
+        DeliveryFailed: the bucket refuses, or cannot be reached.
+    """
+    body = Body.of(text, "application/json")
+    key = delivery.manifest_key
+    deliveries.announce_rewrite(connection, delivery, key, {"sha256": body.sha256.hex()})
+    known = [sha256 for one, sha256 in announced if one == key]
+    for sha256 in [*known, delivery.manifest_sha256]:
+        if objects.sha256_of(destination, key) in (sha256, body.sha256.hex()):
+            objects.replace(destination, key, body, fence, sha256)
+            break
+    else:
+        raise Blocked(f"{key} is not the manifest that was delivered; `evothesis verify {delivery.destination}`")
+    objects.purge(destination, key)
+    return body.sha256.hex()
+
+
+def destination_of(settings: Settings, delivery: Delivery) -> Destination:
+    """The bucket that has a delivery.
+
+    Raises:
+        Blocked: it is not set any more.
+    """
     for destination in settings.destinations():
         if (destination.name, destination.bucket) == (delivery.destination, delivery.bucket):
             return destination

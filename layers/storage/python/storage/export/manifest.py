@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
@@ -57,12 +58,13 @@ def render(
     left_out: Mapping[str, int],
     place: Place,
     revisions: Sequence[dict[str, Any]] = (),
+    expired_at: dt.datetime | None = None,
 ) -> bytes:
     """The manifest's bytes: the same batch with the same events at the same place makes the same bytes.
 
     *left_out* is how many events of the batch, by site, the filters of *layout* kept out; the manifest has their number
     alone, and of what the rules hide nothing. *revisions* are the manifests that it takes the place of, which the next one
-    may name as the one before it.
+    may name as the one before it. With *expired_at* the objects were removed then, because of their age.
     """
     return orjson.dumps(
         {
@@ -75,6 +77,7 @@ def render(
             **_shown(_contents(contents), layout),
             **_rules(layout, left_out),
             **({"revisions": list(revisions)} if revisions else {}),
+            **({"expired_at": expired_at} if expired_at else {}),
             "objects": [_shown(item, layout) for item in objects],
         },
         option=orjson.OPT_INDENT_2 | orjson.OPT_UTC_Z | orjson.OPT_APPEND_NEWLINE,

@@ -12,7 +12,7 @@ from typing import Any
 import orjson
 import pyarrow as pa
 
-from storage import database, events, ledger, objects, visitors
+from storage import database, events, ledger, objects, retention, visitors
 from storage.database import Connection
 from storage.errors import RestoreRefused
 from storage.export import balances, receipts
@@ -74,6 +74,7 @@ def run(settings: Settings, name: str, has_time: Callable[[], bool] = lambda: Tr
             known = ledger.planned_batches(connection)
             _require_room(connection, source, held[name], known)
             receipts.suppress_again(connection, settings)
+            retention.forget_marks(connection)
             ledger.skip_fences(connection, max(one.fence for every in held.values() for one in every.values()))
             for one in destinations:
                 balances.take_over(connection, one)

@@ -89,7 +89,9 @@ def verify(connection: Connection, url: str, destination: Destination) -> Report
         if bucket == destination.bucket and delivered_sha256 not in (None, sha256):
             report.findings.append(Finding(key, "is not the manifest that was delivered", manifest["batch_id"]))
         rules = Layout(formats=("parquet",), **layout).of_destination(destination.name) if layout is not None else None
-        report.findings += _batch(connection, url, destination, key, manifest, rules, report)
+        # Of what was removed because of its age the manifest alone is left.
+        if not manifest.get("expired_at"):
+            report.findings += _batch(connection, url, destination, key, manifest, rules, report)
     named = {item["key"] for manifest, _ in manifests.values() for item in manifest["objects"]}
     pending = {batch.batch_id for batch in ledger.undelivered(connection)}
     for key in objects.keys(destination, f"{destination.prefix}/events/"):
@@ -191,8 +193,8 @@ def _batch(
     if not whole:
         return
     stored, total = _expected(connection, url, filters, after, to)
-    # What is erased may be on its way out of the bucket.
-    leaving = erasures.still_there(connection, destination.name, after, to)
+    # What is erased may be on its way out of the bucket, and what the database dropped because of its age stays in it.
+    leaving = erasures.still_there(connection, destination.name, after, to) + erasures.dropped(connection, after, to)
     if leaving and stored <= manifest["rows"] <= stored + leaving:
         return
     for name, (rows, ids_total) in seen.items():

@@ -1,0 +1,230 @@
+"""Events and refusals that are older than the policy of their site lets them be: dropped in small bites, so that nobody waits."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from storage import database
+from storage.database import Connection
+from storage.policies import Policy
+from storage.settings import Settings
+
+BITE = 2000
+# After each bite the disk is left to others for so many times as long as it took.
+REST = 3.0
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """How old what may be: of the named sites, or of all others than those that are named."""
+
+    sites: tuple[str, ...]
+    others: bool
+    days: int
+
+    @property
+    def name(self) -> str:
+        """By which its mark is kept: another choice of sites begins anew, another age goes on."""
+        return json.dumps(["all but" if self.others else "only", *self.sites])
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What a run dropped; whether older events wait for a bucket that lacks them, and whether it had the time for all."""
+
+    events: int = 0
+    refused: int = 0
+    objects: int = 0
+    waits_for_bucket: bool = False
+    unfinished: bool = False
+
+
+def rules(settings: Settings, days_of: Callable[[Policy], int | None]) -> Iterator[Rule]:
+    """The rules that the policies make: one for each site that has an age of its own, and one for all others."""
+    own = {site: days_of(policy) for site, policy in settings.site_policies.items()}
+    usual = days_of(settings.policy)
+    differing = tuple(sorted(site for site, days in own.items() if days != usual))
+    if usual:
+        yield Rule(differing, True, usual)
+    for site in differing:
+        if days := own[site]:
+            yield Rule((site,), False, days)
+
+
+def drop_rows(
+    connection: Connection,
+    settings: Settings,
+    outcome: Outcome,
+    has_time: Callable[[], bool] = lambda: True,
+    rest: Callable[[float], None] = time.sleep,
+) -> None:
+    """Drop the events and refusals that are too old; adds to *outcome* what was dropped.
+
+    An event that a bucket still lacks stays, unless `RETENTION_WAITS_FOR_BUCKETS` is false. Each bite is a transaction of
+    its own, so whoever is killed loses nothing; what is left goes on in the next run.
+    """
+    # A bite that a crash of the machine undoes is done again, so nobody has to wait for the disk.
+    connection.execute("SET synchronous_commit = off")
+    try:
+        event_rules = list(rules(settings, lambda policy: policy.events_days))
+        forget_marks(connection, [rule.name for rule in event_rules])
+        for rule in event_rules:
+            _drop_events(connection, settings, rule, outcome, has_time, rest)
+        for rule in rules(settings, lambda policy: policy.refused_days):
+            _drop_refused(connection, rule, outcome, has_time, rest)
+    finally:
+        connection.execute("RESET synchronous_commit")
+
+
+def _drop_events(
+    connection: Connection,
+    settings: Settings,
+    rule: Rule,
+    outcome: Outcome,
+    has_time: Callable[[], bool],
+    rest: Callable[[float], None],
+) -> None:
+    limit = _delivered_to(connection, settings)
+    bounds: dict[str, Any] = {
+        "rule": rule.name,
+        "sites": list(rule.sites),
+        "others": rule.others,
+        "before": _before(connection, rule.days),
+        "limit": limit,
+        "bite": BITE,
+    }
+    while True:
+        if not has_time():
+            outcome.unfinished = True
+            return
+        began = time.monotonic()
+        row = connection.execute(BITE_OF_EVENTS, bounds).fetchone()
+        assert row is not None, "an aggregate gives one row"
+        looked_at, dropped, reached_the_young = row
+        outcome.events += dropped
+        if reached_the_young:
+            return
+        if looked_at < BITE:
+            outcome.waits_for_bucket = outcome.waits_for_bucket or _older_beyond(connection, limit, bounds["before"])
+            return
+        rest(REST * (time.monotonic() - began))
+
+
+# Ids follow the time of arrival but for transactions that overlap, so the first bite that holds a younger event is the last
+# one; the mark stays before it, and the next run looks at it again.
+BITE_OF_EVENTS = """
+    /* retention.events */
+    WITH bite AS MATERIALIZED (
+        SELECT id, created_at, site_id FROM events
+         WHERE id > coalesce((SELECT to_id FROM retention_marks WHERE rule = %(rule)s), 0) AND id <= %(limit)s
+         ORDER BY id LIMIT %(bite)s),
+    dropped AS (
+        DELETE FROM events USING bite
+         WHERE events.id = bite.id AND bite.created_at < %(before)s
+           AND (coalesce(bite.site_id, '') = ANY (%(sites)s)) <> %(others)s
+        RETURNING bite.id, bite.created_at, bite.site_id),
+    counted AS (
+        INSERT INTO erased_events (erased_at, hour, site_id, batch_id, events, expired)
+        SELECT clock_timestamp(), date_trunc('hour', created_at, 'UTC'), coalesce(site_id, ''),
+               (SELECT b.batch_id FROM export_batches b
+                 WHERE b.to_id >= dropped.id AND b.from_id < dropped.id ORDER BY b.to_id LIMIT 1),
+               count(*), true
+          FROM dropped GROUP BY 2, 3, 4),
+    young AS (SELECT coalesce(bool_or(created_at >= %(before)s), false) AS is_there FROM bite),
+    marked AS (
+        INSERT INTO retention_marks (rule, to_id) SELECT %(rule)s, max(id) FROM bite HAVING NOT (SELECT is_there FROM young) AND count(*) > 0
+            ON CONFLICT ON CONSTRAINT retention_marks_pkey DO UPDATE SET to_id = excluded.to_id)
+    SELECT (SELECT count(*) FROM bite), (SELECT count(*) FROM dropped), (SELECT is_there FROM young)
+"""
+
+
+def _drop_refused(
+    connection: Connection,
+    rule: Rule,
+    outcome: Outcome,
+    has_time: Callable[[], bool],
+    rest: Callable[[float], None],
+) -> None:
+    bounds = {
+        "sites": list(rule.sites),
+        "others": rule.others,
+        "before": _before(connection, rule.days),
+        "bite": BITE,
+    }
+    while True:
+        if not has_time():
+            outcome.unfinished = True
+            return
+        began = time.monotonic()
+        dropped = connection.execute(
+            """
+            /* retention.refused */
+            DELETE FROM rejected_events WHERE id IN (
+                SELECT id FROM rejected_events
+                 WHERE received_at < %(before)s AND (coalesce(site_id, '') = ANY (%(sites)s)) <> %(others)s
+                 ORDER BY id LIMIT %(bite)s)
+            """,
+            bounds,
+        ).rowcount
+        outcome.refused += dropped
+        if dropped < BITE:
+            return
+        rest(REST * (time.monotonic() - began))
+
+
+def _before(connection: Connection, days: int) -> dt.datetime:
+    # By the database's clock, which is what wrote when an event came.
+    row = connection.execute("/* retention.before */ SELECT now() - make_interval(days => %s)", (days,)).fetchone()
+    assert row is not None, "a SELECT without FROM gives one row"
+    return row[0]  # type: ignore[no-any-return]
+
+
+def _delivered_to(connection: Connection, settings: Settings) -> int:
+    """The id up to which no bucket lacks an event; that of the last one where there is no bucket, or none is waited for."""
+    row = connection.execute(
+        """
+        /* retention.delivered_to */
+        SELECT (SELECT max(id) FROM events),
+               (SELECT coalesce(min(from_id) FILTER (WHERE delivered_at IS NULL), max(to_id)) FROM export_batches)
+        """
+    ).fetchone()
+    assert row is not None, "a SELECT without FROM gives one row"
+    last, delivered = row
+    if not settings.retention_waits_for_buckets or (delivered is None and not settings.destinations()):
+        return last or 0
+    return delivered or 0
+
+
+def _older_beyond(connection: Connection, limit: int, before: dt.datetime) -> bool:
+    row = connection.execute(
+        "/* retention.older_beyond */ SELECT created_at < %s FROM events WHERE id > %s ORDER BY id LIMIT 1",
+        (before, limit),
+    ).fetchone()
+    return row is not None and bool(row[0])
+
+
+def forget_marks(connection: Connection, but: Sequence[str] = ()) -> None:
+    """Look at every event anew, as after old ones came back; the rules named by *but* go on where they were."""
+    connection.execute("/* retention.forget_marks */ DELETE FROM retention_marks WHERE rule <> ALL (%s)", (list(but),))
+
+
+def run(settings: Settings, has_time: Callable[[], bool] = lambda: True) -> Outcome:
+    """Drop all that is too old, rows and then, where the policy says so, the objects of buckets.
+
+    Raises:
+        DatabaseUnavailable: PostgreSQL went away; the next run goes on.
+    """
+
+    def work(connection: Connection) -> Outcome:
+        outcome = Outcome()
+        with database.held(connection, 7) as is_ours:
+            if is_ours:
+                drop_rows(connection, settings, outcome, has_time)
+        return outcome
+
+    return database.run(settings.require_database(), work)
