@@ -12,6 +12,8 @@ from storage import database, erasures, portability, settings, visitors
 
 api = Api("visitor-deletion")
 
+# Of a page: the id of an event in the database, or in a bucket.
+PLACE = re.compile(r"(bucket-)?([0-9]{1,18})", re.ASCII)
 VISITOR_ID = re.compile(r"[A-Za-z0-9_-]{8,64}")
 
 
@@ -57,14 +59,22 @@ def erase(visitor_id: str) -> Response:
 
 @api.route("/visitors/{visitor_id}/events", "GET")
 def copy(visitor_id: str) -> Response:
-    """All that is held of one visitor, a page at a time."""
+    """All that is held of one visitor, a page at a time: what the database has, then what buckets alone have."""
     _require_visitor_id(visitor_id)
     query: dict[str, str] = dict(api.request.query_params or {})
-    after = query.get("after", "0")
-    if not after.isascii() or not after.isdigit() or len(after) > 18:
+    place = PLACE.fullmatch(query.get("after", "0"))
+    if not place:
         raise ApiError(400, "after_invalid", "`after` has to be the `next` of the page before")
-    url = settings.current().require_database()
-    return answer(database.run(url, lambda connection: portability.held(connection, visitor_id, int(after))))
+    current = settings.current()
+    url, after = current.require_database(), int(place[2])
+    if not place[1]:
+        page = database.run(url, lambda connection: portability.held(connection, visitor_id, after))
+        dropped = page["next"] is None and database.run(url, erasures.any_dropped)
+        return answer({**page, "next": "bucket-0" if dropped else page["next"]})
+    # What reads objects is loaded where there are any to read.
+    from storage.export import held  # noqa: PLC0415
+
+    return answer(database.run(url, lambda connection: held.held(connection, current, visitor_id, after)))
 
 
 @api.route("/erasures/{erasure_id}", "GET")

@@ -18,6 +18,7 @@ from cli.run import run
 from cli.running import NotRunning
 from cli.status import status
 from cli.verify import verify
+from cli.visitor import visitor
 from emulator.errors import EmulatorError
 from services.child import Ended, StartFailed
 from storage.errors import StorageError
@@ -31,7 +32,7 @@ def commands() -> None:
     """First-party web analytics data that the client owns."""
 
 
-for command in (run, status, export, verify, check, restore, erase, policy, invoke, logs):
+for command in (run, status, export, verify, check, restore, erase, visitor, policy, invoke, logs):
     commands.add_command(command)
 
 

@@ -9,6 +9,8 @@ type State = boolean | null | undefined;
 interface Tcf {
   eventStatus?: string;
   gdprApplies?: boolean;
+  cmpId?: number;
+  cmpVersion?: number;
   purpose?: { consents?: Record<string, boolean> };
 }
 
@@ -36,6 +38,8 @@ function hearPlatforms(): void {
   // What the pixel is called in the lists of Usercentrics and Klaro.
   const service = document.currentScript?.getAttribute("data-service") ?? "Evothesis";
   let tcf: State;
+  /** Which platform speaks TCF, and in which version: whoever has to prove a consent is asked for both. */
+  let speaker = "";
   let mode: State;
   let asked: unknown;
   let watched: unknown;
@@ -75,6 +79,7 @@ function hearPlatforms(): void {
       asked = page.__tcfapi;
       page.__tcfapi("addEventListener", 2, (data, ok) => {
         if (!ok) return;
+        if (data.cmpId) speaker = ` ${data.cmpId}.${data.cmpVersion ?? 0}`;
         if (data.gdprApplies === false) tcf = true;
         // Before the visitor has chosen, all of it is false and means nothing.
         else if (/^(tcloaded|useractioncomplete)$/.test(data.eventStatus ?? "")) {
@@ -96,10 +101,11 @@ function hearPlatforms(): void {
 
   const look = (): void => {
     attempt(listen);
-    for (const [source, state] of platforms) {
+    for (const [name, state] of platforms) {
       // A platform in a state that nobody foresaw has said nothing.
       const now = attempt(state);
       if (now === undefined) continue;
+      const source = name === "tcf" ? name + speaker : name;
       if (heard !== source + String(now)) {
         heard = source + String(now);
         say("consent", { analytics: now, source });

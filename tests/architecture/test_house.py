@@ -125,3 +125,15 @@ def test_the_layers_hold_the_versions_that_are_tested():
 def test_no_module_has_a_name_that_says_nothing():
     nothing = {"utils", "helpers", "common", "manager", "core", "misc", "base"}
     assert not [name for name in TRACKED if name.endswith(".py") and Path(name).stem in nothing]
+
+
+def test_every_claim_of_the_privacy_page_names_a_test_that_there_is():
+    page = (ROOT / "docs" / "privacy.md").read_text("utf-8")
+    named = re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", page)
+    told = re.findall(r'`(pixel/test/[\w/.]+\.ts)`(?: has each platform)?: "([^"]+)"', page)
+    assert len(named) > 20
+    assert len(told) > 5
+    for file, name in named:
+        assert f"\ndef {name}(" in (ROOT / file).read_text("utf-8"), name
+    for file, title in told:
+        assert title in (ROOT / file).read_text("utf-8"), title

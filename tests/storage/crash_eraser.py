@@ -1,4 +1,4 @@
-"""An eraser that is killed (-9) at a marked point; run as a program by test_erase.py."""
+"""An eraser that is killed (-9) at a marked point; run as a program with a point and a visitor."""
 
 import os
 import signal
@@ -55,8 +55,9 @@ POINTS = {
 }
 
 if __name__ == "__main__":
-    POINTS[sys.argv[1]]()
+    point, visitor_id = sys.argv[1:]
+    POINTS[point]()
     current = settings.current()
     key = current.require_privacy_key()
-    database.run(current.require_database(), lambda connection: erasures.erase(connection, key, "visitor-42"))
+    database.run(current.require_database(), lambda connection: erasures.erase(connection, key, visitor_id))
     erase.run(current)

@@ -496,7 +496,7 @@ def test_after_a_kill_the_same_call_or_the_next_run_ends_the_same(
     many(1000)
     export()
 
-    killed = subprocess.run([sys.executable, ERASER, point], check=False)
+    killed = subprocess.run([sys.executable, ERASER, point, VISITOR], check=False)
     assert killed.returncode == -signal.SIGKILL
     done = connection.execute("SELECT count(*) FROM erasures WHERE state = 'completed'").fetchone()
     assert done == (0,), "the kill came after everything was done"

@@ -5,8 +5,8 @@ import json
 
 import pytest
 
-from storage import balance, database, deliveries, erasures, events, refusals, retention, settings
-from storage.export import erase, expire, run, verify
+from storage import balance, database, deliveries, erasures, events, portability, refusals, retention, settings
+from storage.export import erase, expire, held, run, verify
 from storage.refusals import Refusal
 
 KEY = b"demo-privacy-key"
@@ -287,3 +287,36 @@ def test_an_erasure_does_not_look_for_objects_that_are_gone(connection, buckets,
     erase.run(settings.current())
     assert erasures.progress(connection, begun["erasure_id"])["state"] == "completed"
     clean()
+
+
+@pytest.mark.parametrize("formats", ["parquet", "json", "csv"])
+def test_a_copy_has_what_only_buckets_have(connection, buckets, many, policy, environ, formats, monkeypatch):
+    environ["EXPORT_FORMAT"] = formats
+    many(300, ago(60))
+    run.run(settings.current())
+    many(300, ago(2))
+    run.run(settings.current())
+    before = portability.held(connection, "visitor-42")["events"]
+    policy({"events_days": 30}, site0_example={"events_days": None})
+    drop(connection)
+    monkeypatch.setattr(portability, "MOST_ROWS", 2)
+
+    there, after = [], "0"
+    while after:
+        page = (
+            held.held(connection, settings.current(), "visitor-42", int(after.removeprefix("bucket-")))
+            if after.startswith("bucket-")
+            else portability.held(connection, "visitor-42", int(after))
+        )
+        there += page["events"]
+        after = page["next"] or ("" if after.startswith("bucket-") else "bucket-0")
+
+    assert {row["id"] for row in there} == {row["id"] for row in before}
+    assert len(there) == len(before) == 6
+
+
+def test_nobody_is_looked_for_in_buckets_when_nothing_was_dropped(connection, buckets, many):
+    many(300, ago(60))
+    run.run(settings.current())
+    assert not erasures.any_dropped(connection)
+    assert held.held(connection, settings.current(), "visitor-42", 0)["events"] == []

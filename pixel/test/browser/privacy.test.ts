@@ -88,10 +88,16 @@ scenario("without cookies a page is counted, and nothing is kept", async (site) 
   assert.deepEqual(await kept(page), []);
 });
 
-const PLATFORMS = {
+const CONSENT_MODE = {
+  pending: `window.dataLayer = []; function gtag() { dataLayer.push(arguments) } gtag("consent", "default", { analytics_storage: "denied" })`,
+  say: (yes: boolean) => `gtag("consent", "update", { analytics_storage: "${yes ? "granted" : "denied"}" })`,
+};
+
+const PLATFORMS: Record<string, { pending: string; say: (yes: boolean) => string; source?: string }> = {
   tcf: {
+    source: "tcf 10.5",
     pending: `window.__tcfapi = (command, version, listener) => { window.tell = listener; listener({ eventStatus: "cmpuishown", purpose: { consents: {} } }, true) }`,
-    say: (yes: boolean) => `tell({ eventStatus: "useractioncomplete", purpose: { consents: { 1: ${String(yes)}, 8: ${String(yes)} } } }, true)`,
+    say: (yes: boolean) => `tell({ eventStatus: "useractioncomplete", cmpId: 10, cmpVersion: 5, purpose: { consents: { 1: ${String(yes)}, 8: ${String(yes)} } } }, true)`,
   },
   onetrust: {
     pending: `window.OnetrustActiveGroups = ",C0001,"; window.OneTrust = { IsAlertBoxClosed: () => window.closed1 }`,
@@ -109,13 +115,10 @@ const PLATFORMS = {
     pending: `window.manager1 = { confirmed: false, consents: {}, watch(watcher) { window.watcher1 = watcher } }; window.klaro = { getManager: () => manager1 }`,
     say: (yes: boolean) => `manager1.confirmed = true; manager1.consents.evothesis = ${String(yes)}; watcher1.update()`,
   },
-  "consent-mode": {
-    pending: `window.dataLayer = []; function gtag() { dataLayer.push(arguments) } gtag("consent", "default", { analytics_storage: "denied" })`,
-    say: (yes: boolean) => `gtag("consent", "update", { analytics_storage: "${yes ? "granted" : "denied"}" })`,
-  },
+  "consent-mode": CONSENT_MODE,
 };
 
-for (const [name, { pending, say }] of Object.entries(PLATFORMS)) {
+for (const [name, { pending, say, source = name }] of Object.entries(PLATFORMS)) {
   scenario(
     `${name} is waited for, heard when it says yes, and heard when it says no`,
     async (site) => {
@@ -124,7 +127,7 @@ for (const [name, { pending, say }] of Object.entries(PLATFORMS)) {
       assert.deepEqual([site.requests().length, await kept(page)], [0, []]);
       await page.evaluate(say(true));
       const [consent] = await site.events(1, "consent");
-      assert.deepEqual(consent?.raw_event_data.data, { analytics: true, source: name });
+      assert.deepEqual(consent?.raw_event_data.data, { analytics: true, source });
       await site.events(1, "page_view");
       await page.evaluate(say(false));
       const before = site.requests().length;
@@ -138,10 +141,10 @@ for (const [name, { pending, say }] of Object.entries(PLATFORMS)) {
 scenario(
   "a no in Google's layer is heard, whatever a tag manager does to the layer",
   async (site) => {
-    const page = await opened(site, 'data-consent="opt-in"', `<script>${PLATFORMS["consent-mode"].pending}; dataLayer.push(null, "text", ["consent"], { event: "x" })</script>${site.script("", "consent")}`);
-    await page.evaluate(`${PLATFORMS["consent-mode"].say(true)}; dataLayer.push(["consent", "update"]); dataLayer.splice(0, 6)`);
+    const page = await opened(site, 'data-consent="opt-in"', `<script>${CONSENT_MODE.pending}; dataLayer.push(null, "text", ["consent"], { event: "x" })</script>${site.script("", "consent")}`);
+    await page.evaluate(`${CONSENT_MODE.say(true)}; dataLayer.push(["consent", "update"]); dataLayer.splice(0, 6)`);
     await site.events(1, "page_view");
-    await page.evaluate(PLATFORMS["consent-mode"].say(false));
+    await page.evaluate(CONSENT_MODE.say(false));
     const before = site.requests().length;
     await act(page);
     assert.deepEqual([site.requests().length - before, await kept(page)], [0, []]);

@@ -346,6 +346,14 @@ def dropped(connection: Connection, after: int, to: int) -> int:
     return int(row[0]) if row else 0
 
 
+def any_dropped(connection: Connection) -> bool:
+    """Whether the database has ever dropped events because of their age."""
+    row = connection.execute(
+        "/* erasures.any_dropped */ SELECT EXISTS (SELECT 1 FROM erased_events WHERE expired)"
+    ).fetchone()
+    return row is not None and bool(row[0])
+
+
 def still_there(connection: Connection, destination: str, after: int, to: int) -> int:
     """How many events with `after < id <= to` were taken out of the database, and perhaps not yet of a bucket."""
     row = connection.execute(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import accumulate
 from typing import Any
 
@@ -37,14 +38,19 @@ def held(connection: Connection, visitor_id: str, after: int = 0) -> dict[str, A
             """,
             (visitor_id, after),
         ).fetchall()
-    sizes = accumulate(len(row["raw_event_data"].encode()) for row in rows)
-    fit = max(1, sum(size <= MOST_BYTES for size in sizes))
-    page = rows[: min(fit, MOST_ROWS)]
+    page, more = page_of(rows)
     return {
-        "events": [_as_it_is(row, "raw_event_data") for row in page],
+        "events": page,
         "rejected_events": [_as_it_is(row, "payload") for row in refused],
-        "next": page[-1]["id"] if len(page) < len(rows) else None,
+        "next": str(page[-1]["id"]) if more else None,
     }
+
+
+def page_of(rows: Sequence[dict[str, Any]]) -> tuple[list[dict[str, Any]], bool]:
+    """As many of *rows* as make a page, one at least where there is one, and whether there are more."""
+    sizes = accumulate(len(row["raw_event_data"].encode()) for row in rows)
+    fit = min(max(1, sum(size <= MOST_BYTES for size in sizes)), MOST_ROWS)
+    return [_as_it_is(row, "raw_event_data") for row in rows[:fit]], fit < len(rows)
 
 
 def _as_it_is(row: dict[str, Any], name: str) -> dict[str, Any]:

@@ -14,9 +14,9 @@ from storage.database import Connection
 from storage.policies import Policy
 from storage.settings import Settings
 
-BITE = 2000
+BITE = 1000
 # After each bite the disk is left to others for so many times as long as it took.
-REST = 3.0
+REST = 5.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from typing import IO, Any, cast
 
 import orjson
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from storage.export.delimited import FORMULA, STRINGS
@@ -34,8 +35,8 @@ def ids(file: IO[bytes], key: str) -> Iterator[int]:
             yield int(row["id"])
 
 
-def rows(file: IO[bytes], key: str) -> Iterator[list[Any]]:
-    """The events in the object *key* that lies in *file*, each as PostgreSQL's COPY takes it, in the columns of `ROWS`.
+def rows(file: IO[bytes], key: str, visitor_id: str | None = None) -> Iterator[list[Any]]:
+    """The events in the object *key* that lies in *file*, each as PostgreSQL's COPY takes it, in the columns of `ROWS`; with *visitor_id* that visitor's alone.
 
     Of CSV a quote that stood before a formula is taken to be the one that was put there.
 
@@ -44,15 +45,21 @@ def rows(file: IO[bytes], key: str) -> Iterator[list[Any]]:
     """
     if key.endswith(".parquet"):
         for batch in pq.ParquetFile(file).iter_batches(batch_size=4096):
+            if visitor_id is not None:
+                batch = batch.filter(pc.equal(batch.column("visitor_id").cast(pa.string()), visitor_id))
             for row in batch.to_pylist():
                 yield [row[name] for name in ROWS.names]
     elif ".csv" in key.rpartition("/")[2]:
-        for row in _records(file, key):
+        for row in _of(_records(file, key), visitor_id):
             yield [unquoted(row[name]) if name in STRINGS else row[name] for name in ROWS.names]
     else:
-        for row in _records(file, key):
+        for row in _of(_records(file, key), visitor_id):
             row["raw_event_data"] = orjson.dumps(row["raw_event_data"]).decode()
             yield [row[name] for name in ROWS.names]
+
+
+def _of(records: Iterator[dict[str, Any]], visitor_id: str | None) -> Iterator[dict[str, Any]]:
+    return (row for row in records if visitor_id is None or row["visitor_id"] == visitor_id)
 
 
 def _records(file: IO[bytes], key: str) -> Iterator[dict[str, Any]]:
