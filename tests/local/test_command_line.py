@@ -1,6 +1,8 @@
 """`evothesis` beside `run`: what the other commands print, and the exit status that scripts go by."""
 
+import csv
 import datetime as dt
+import io
 import json
 import os
 import re
@@ -8,6 +10,7 @@ import signal
 import subprocess
 import threading
 import time
+import zipfile
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -37,7 +40,22 @@ def evothesis(tmp_path):
     return evothesis
 
 
-def test_a_day_with_it(run, evothesis):
+def copy_is_whole(evothesis, archive):
+    """A copy of what is held of the visitor is made once, for whoever asks alone."""
+    copied = evothesis("visitor", "export", "visitor-4711", "-o", str(archive))
+    assert (copied.status, copied.out) == (0, f"{archive}: 3 events and 0 refused ones\n")
+    assert archive.stat().st_mode & 0o077 == 0
+    with zipfile.ZipFile(archive) as held:
+        lines = held.read("events.jsonl").decode().splitlines()
+        rows = list(csv.DictReader(io.StringIO(held.read("events.csv").decode())))
+    assert {json.loads(line)["visitor_id"] for line in lines} == {"visitor-4711"}
+    assert [row["event_type"] for row in rows] == [json.loads(line)["event_type"] for line in lines]
+    again = evothesis("visitor", "export", "visitor-4711", "-o", str(archive))
+    assert (again.status, "name another with --output" in again.err) == (2, True)
+    assert evothesis("visitor", "export", "no id", "-o", str(archive.with_name("none.zip"))).status == 1
+
+
+def test_a_day_with_it(run, evothesis, tmp_path):
     running = run()
     for _ in range(3):
         assert httpx.post(f"{running.url}/collect", json=BEACON).status_code == 202
@@ -62,6 +80,8 @@ def test_a_day_with_it(run, evothesis):
 
     restored = evothesis("restore", "backup")
     assert (restored.status, restored.out) == (0, "backup bucket: 0 batches put back, 0 events\n"), "nothing was lost"
+
+    copy_is_whole(evothesis, tmp_path / "copy.zip")
 
     would = evothesis("erase", "visitor-4711", "--dry-run")
     assert (would.status, would.out.splitlines()[0]) == (0, "3 events (100.0% of all), 0 refused ones")

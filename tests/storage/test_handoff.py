@@ -1,14 +1,16 @@
 """A hand-off: a range of time, or one site of it, as files of their own, without touching the regular stream."""
 
 import datetime as dt
+import gzip
 import itertools
 
 import pytest
 
-from storage import events, settings
+from storage import database, erasures, events, handoffs, objects, settings
 from storage.errors import ExportRunning, HandoffInvalid
-from storage.export import handoff, run, verify
+from storage.export import erase, handoff, run, verify
 
+KEY = b"demo-privacy-key"
 DAY = {"from_time": "2026-11-23T00:00:00Z", "to_time": "2026-11-24T00:00:00Z"}
 
 
@@ -138,3 +140,126 @@ def test_what_cannot_be_handed_off_is_named(connection, buckets, hand_off, wante
 def test_two_at_once_are_told_apart(connection, buckets, hand_off, database_url):
     with handoff._claim(connection), pytest.raises(ExportRunning, match="hand-off is under way"):
         hand_off()
+
+
+@pytest.fixture
+def taken_out(connection, buckets):
+    """Erase a visitor and look through every version of every object of both buckets."""
+
+    def taken_out(visitor_id="visitor-42"):
+        begun = erasures.erase(connection, KEY, visitor_id)
+        erase.run(settings.current())
+        told = erasures.progress(connection, begun["erasure_id"])
+        assert told["state"] == "completed", told
+        for name in buckets.names.values():
+            for page in buckets.s3.get_paginator("list_object_versions").paginate(Bucket=name):
+                assert not [item for item in page.get("DeleteMarkers", []) if "/events/" in item["Key"]]
+                for item in page.get("Versions", []):
+                    body = buckets.s3.get_object(Bucket=name, Key=item["Key"], VersionId=item["VersionId"])[
+                        "Body"
+                    ].read()
+                    text = gzip.decompress(body) if item["Key"].endswith(".gz") else body
+                    assert visitor_id.encode() not in text, item["Key"]
+        return told["receipt"]
+
+    return taken_out
+
+
+@pytest.mark.parametrize("formats", [["parquet"], ["csv", "json"]])
+def test_an_erasure_takes_the_visitor_out_of_what_was_handed_off(
+    connection, read_bucket, buckets, many, hand_off, taken_out, formats
+):
+    many(300)
+    many(300, "2026-11-23 12:15:00+00")
+    run.run(settings.current())
+    done, before = hand_off(formats=formats, destination="backup")
+    assert before.manifests[1]["rows"] == 300
+
+    receipt = taken_out()
+
+    [told] = receipt["handoffs"]
+    assert (told["prefix"], told["rows_removed"]) == (done["prefix"], 6)
+    assert len(told["objects"]) == 2 * len(formats)
+    after = read_bucket(buckets.s3, buckets.names["backup"], done["prefix"])
+    assert [manifest["rows"] for manifest in after.manifests] == [297, 297]
+    assert sum(after.manifests[0]["sites"].values()) == 297
+    assert after.manifests[1]["previous_sha256"] == after.manifests[0]["revisions"][-1]["sha256"]
+    for rows in after.rows.values():
+        assert sorted(int(row["id"]) for row in rows) == [n for n in range(1, 601) if n % 100 != 42]
+
+
+def test_older_versions_of_a_hand_off_go_too_those_of_an_earlier_one_as_well(
+    connection, buckets, many, hand_off, taken_out
+):
+    for name in buckets.names.values():
+        buckets.s3.put_bucket_versioning(Bucket=name, VersioningConfiguration={"Status": "Enabled"})
+    many(300)
+    hand_off(formats=["json"])
+    hand_off(formats=["csv"])
+    taken_out()
+
+
+def test_a_hand_off_without_the_visitor_is_not_opened(connection, buckets, many, hand_off, taken_out, monkeypatch):
+    many(300)
+    hand_off(site_id="site1.example")
+    many(1, "2026-11-20 10:00:00+00")
+    connection.execute("UPDATE events SET visitor_id = 'visitor-lonely' WHERE id = 301")
+    opened = []
+    monkeypatch.setattr(erase, "rewrite", lambda *arguments: opened.append(arguments))
+    assert taken_out("visitor-lonely")["handoffs"] == []
+    assert opened == []
+
+
+def test_a_hand_off_that_hides_ids_loses_the_rows_all_the_same(
+    connection, read_bucket, buckets, many, environ, hand_off
+):
+    environ["EXPORT_TRANSFORMS"] = '{"drop": ["visitor_id"]}'
+    many(300)
+    done, _ = hand_off()
+    begun = erasures.erase(connection, KEY, "visitor-42")
+    erase.run(settings.current())
+    assert erasures.progress(connection, begun["erasure_id"])["receipt"]["handoffs"][0]["rows_removed"] == 3
+    assert 42 not in {
+        row["id"] for row in read_bucket(buckets.s3, buckets.names["client"], done["prefix"]).rows["parquet"]
+    }
+
+
+def test_while_a_hand_off_is_under_way_the_erasure_waits_for_it(connection, buckets, many, hand_off, database_url):
+    many(300)
+    hand_off()
+    begun = erasures.erase(connection, KEY, "visitor-42")
+    with database.connect(database_url) as other, handoff._claim(other):
+        erase.run(settings.current())
+    told = erasures.progress(connection, begun["erasure_id"])
+    assert (told["state"], "hand-off is under way" in told["reason"]) == ("pending", True)
+    erase.run(settings.current())
+    assert erasures.progress(connection, begun["erasure_id"])["state"] == "completed"
+
+
+@pytest.mark.parametrize("point", ["with an object written", "before the record"])
+def test_whoever_is_killed_in_a_hand_off_leaves_what_the_next_run_ends_the_same(
+    connection, read_bucket, buckets, many, hand_off, taken_out, monkeypatch, point
+):
+    many(300)
+    done, _ = hand_off(formats=["json", "csv"])
+    erasures.erase(connection, KEY, "visitor-42")
+    with monkeypatch.context() as patch:
+        module, name = (objects, "replace") if point == "with an object written" else (handoffs, "done")
+        real = getattr(module, name)
+
+        def die(*arguments, **options):
+            if point == "with an object written":
+                real(*arguments, **options)
+            raise KeyboardInterrupt
+
+        patch.setattr(module, name, die)
+        with pytest.raises(KeyboardInterrupt):
+            erase.run(settings.current())
+
+    erase.run(settings.current())
+    [(receipt,)] = connection.execute("SELECT receipt FROM erasures").fetchall()
+    assert [(one["rows_removed"], len(one["objects"])) for one in receipt["handoffs"]] == [(3, 2)]
+    assert taken_out()["handoffs"] == []
+    assert [
+        manifest["rows"] for manifest in read_bucket(buckets.s3, buckets.names["client"], done["prefix"]).manifests
+    ] == [297]

@@ -174,6 +174,20 @@ def keys(destination: Destination, prefix: str) -> list[str]:
         return [item["Key"] for page in pages for item in page.get("Contents", [])]
 
 
+def keys_of_versions(destination: Destination, prefix: str) -> list[str]:
+    """Every key that begins with *prefix* and of which the bucket keeps any version, or the mark of a removal, in order.
+
+    Raises:
+        DeliveryFailed: the bucket cannot be asked.
+    """
+    with _explained(destination):
+        pages = (
+            client(destination).get_paginator("list_object_versions").paginate(Bucket=destination.bucket, Prefix=prefix)
+        )
+        found = {item["Key"] for page in pages for item in (*page.get("Versions", ()), *page.get("DeleteMarkers", ()))}
+    return sorted(found)
+
+
 def read(destination: Destination, key: str, file: IO[bytes]) -> str | None:
     """Read an object into *file* and give its SHA-256, in hex; None if there is none.
 

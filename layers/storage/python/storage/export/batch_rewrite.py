@@ -21,6 +21,7 @@ from storage.export.encode import Contents
 from storage.export.hashed import HashingFile
 from storage.export.layout import Layout
 from storage.export.rewrite import Gone, Names, without
+from storage.ledger import Place
 from storage.objects import Body
 from storage.settings import Destination, Settings
 
@@ -29,29 +30,24 @@ class Blocked(Exception):
     """An erasure cannot go on by itself; the text says why, and what to do."""
 
 
-class BatchRewrite:
-    """A batch in a bucket, written anew without some visitors: `run`.
-
-    Raises:
-        Blocked: the bucket that has it is not set any more.
-    """
+class Rewrite:
+    """The objects of a batch and its manifest, written anew without some visitors: `run`."""
 
     def __init__(
         self,
         connection: Connection,
-        settings: Settings,
-        affected: Affected,
+        destination: Destination,
+        delivery: Delivery,
+        layout: Layout,
         for_whom: Sequence[Erasure],
         key: bytes,
         fence: int,
     ) -> None:
         self._connection, self._fence = connection, fence
+        self._destination, self._delivery, self._layout = destination, delivery, layout
         self._for_whom = for_whom
-        self._delivery = delivery = deliveries.find(connection, affected.batch_id, affected.destination)
-        self._destination = destination_of(settings, delivery)
-        self._layout = Layout(formats=tuple(delivery.formats), **delivery.layout).of_destination(self._destination.name)
-        self._index = visitors.held_by(connection, affected.batch_id, [one.visitor_hash for one in for_whom])
-        self._announced = deliveries.rewrites(connection, affected.batch_id, affected.destination)
+        self._index = visitors.held_by(connection, delivery.batch_id, [one.visitor_hash for one in for_whom])
+        self._announced = deliveries.rewrites(connection, delivery.batch_id, delivery.destination)
         self._gone = Gone(
             key,
             frozenset(one.visitor_hash for one in for_whom),
@@ -79,18 +75,34 @@ class BatchRewrite:
         if failure is None:
             for key in self._delivery.leftovers:
                 objects.purge(self._destination, key, keep=False)
-        with self._connection.transaction():
-            if revision:
-                deliveries.rewritten(self._connection, self._delivery, [_plain(item) for item in now], *revision)
-            if failure is None:
-                self._done(opened)
+        self._record(now, revision, opened, whole=failure is None)
         if failure is not None:
             raise failure
         return len(changed)
 
+    def _record(
+        self,
+        now: Sequence[dict[str, Any]],
+        revision: tuple[str, dict[str, Any]] | None,
+        opened: Sequence[tuple[dict[str, Any], dict[str, Any]]],
+        *,
+        whole: bool,
+    ) -> None:
+        """Keep what was done: of a batch, in the ledger."""
+        with self._connection.transaction():
+            if revision:
+                deliveries.rewritten(self._connection, self._delivery, [_plain(item) for item in now], *revision)
+            if whole:
+                self._done(opened)
+
+    def _place(self) -> Place:
+        """Where in the chain of manifests it is."""
+        delivery = self._delivery
+        return ledger.place(self._connection, delivery.batch_id, delivery.destination, delivery.bucket)
+
     def _done(self, opened: Sequence[tuple[dict[str, Any], dict[str, Any]]]) -> None:
         for erasure in self._for_whom:
-            rows, seen = _told(erasure, opened, self._delivery.formats[0])
+            rows, seen = told(erasure, opened, self._delivery.formats[0])
             batch_id, name = self._delivery.batch_id, self._destination.name
             erasures.done(self._connection, erasure.erasure_id, batch_id, name, rows, seen)
         deliveries.forget_rewrites(self._connection, self._delivery)
@@ -165,7 +177,6 @@ class BatchRewrite:
     def _manifest(self, now: Sequence[dict[str, Any]]) -> tuple[str, dict[str, Any]]:
         """Write the manifest anew; gives its SHA-256, and what it takes the place of."""
         delivery = self._delivery
-        before = ledger.place(self._connection, delivery.batch_id, delivery.destination, delivery.bucket)
         contents = _contents(now, delivery.formats[0])
         revision = {
             "sha256": delivery.manifest_sha256,
@@ -179,7 +190,7 @@ class BatchRewrite:
             described,
             contents,
             delivery.left_out,
-            before,
+            self._place(),
             [*delivery.revisions, revision],
         )
         sha256 = replace_manifest(self._connection, self._destination, delivery, text, self._fence, self._announced)
@@ -217,21 +228,38 @@ def replace_manifest(
     return body.sha256.hex()
 
 
-def destination_of(settings: Settings, delivery: Delivery) -> Destination:
-    """The bucket that has a delivery.
+def of_batch(
+    connection: Connection,
+    settings: Settings,
+    affected: Affected,
+    for_whom: Sequence[Erasure],
+    key: bytes,
+    fence: int,
+) -> Rewrite:
+    """The rewriting of a batch in the bucket that has it.
+
+    Raises:
+        Blocked: that bucket is not set any more.
+    """
+    delivery = deliveries.find(connection, affected.batch_id, affected.destination)
+    destination = destination_of(settings, delivery.destination, delivery.bucket)
+    layout = Layout(formats=tuple(delivery.formats), **delivery.layout).of_destination(destination.name)
+    return Rewrite(connection, destination, delivery, layout, for_whom, key, fence)
+
+
+def destination_of(settings: Settings, name: str, bucket: str) -> Destination:
+    """The bucket that holds events.
 
     Raises:
         Blocked: it is not set any more.
     """
     for destination in settings.destinations():
-        if (destination.name, destination.bucket) == (delivery.destination, delivery.bucket):
+        if (destination.name, destination.bucket) == (name, bucket):
             return destination
-    raise Blocked(
-        f"the {delivery.destination} bucket {delivery.bucket} holds events and is not set any more; set it until this is done"
-    )
+    raise Blocked(f"the {name} bucket {bucket} holds events and is not set any more; set it until this is done")
 
 
-def _told(
+def told(
     erasure: Erasure, opened: Sequence[tuple[dict[str, Any], dict[str, Any]]], first: str
 ) -> tuple[int, list[Any]]:
     """The rows of a visitor that are gone, in one format, and the objects that held them."""

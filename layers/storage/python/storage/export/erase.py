@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from uuid import UUID
 
 import psycopg
 from botocore.exceptions import BotoCoreError
 
-from storage import database, erasures, ledger, visitors
+from storage import database, erasures, handoffs, ledger, visitors
 from storage.database import Connection
 from storage.erasures import Affected, Erasure
 from storage.errors import DeliveryFailed, StorageError
 from storage.export import receipts
-from storage.export.batch_rewrite import BatchRewrite, Blocked
+from storage.export.batch_rewrite import Blocked, of_batch
+from storage.export.handoff_rewrite import rewrite
 from storage.settings import Settings
 
 
@@ -73,22 +75,43 @@ class _Run:
                 self._go_through(affected, for_whom)
             else:
                 self._hold(for_whom, "pending", "the next run goes on")
+        self._go_through_handoffs(has_time)
         self._end()
         return self._outcome
 
     def _go_through(self, affected: Affected, for_whom: Sequence[Erasure]) -> None:
+        where = f"batch {affected.batch_id} of the {affected.destination} bucket"
+        with self._held_by_what_fails(where, affected.destination, for_whom):
+            work = of_batch(self._connection, self._settings, affected, for_whom, self._key, self._fence)
+            self._outcome.objects += work.run()
+
+    def _go_through_handoffs(self, has_time: Callable[[], bool]) -> None:
+        # One that is under way keeps who is in it before a byte is sent, and is gone through once it is not.
+        with database.held(self._connection, 4) as nobody_hands_off:
+            for handoff in handoffs.affected(self._connection):
+                for_whom = [self._waiting[one] for one in handoff.erasure_ids if one in self._waiting]
+                if handoff.destination in self._silent:
+                    self._hold(for_whom, "blocked", self._silent[handoff.destination])
+                elif not (nobody_hands_off and has_time()):
+                    self._hold(for_whom, "pending", "a hand-off is under way; the next run goes on")
+                else:
+                    with self._held_by_what_fails(f"hand-off {handoff.prefix}", handoff.destination, for_whom):
+                        work = self._connection, self._settings, handoff, for_whom, self._key, self._fence
+                        self._outcome.objects += rewrite(*work)
+
+    @contextmanager
+    def _held_by_what_fails(self, where: str, destination: str, for_whom: Sequence[Erasure]) -> Iterator[None]:
+        """Hold the erasures that what is done within cannot be done for, and go on with the others."""
         try:
-            rewrite = BatchRewrite(self._connection, self._settings, affected, for_whom, self._key, self._fence)
-            self._outcome.objects += rewrite.run()
+            yield
         except (StorageError, Blocked) as error:
             self._hold(for_whom, "blocked", str(error))
             if isinstance(error.__cause__, BotoCoreError):
                 # Nobody answers there; each batch would wait for it anew.
-                self._silent[affected.destination] = str(error)
+                self._silent[destination] = str(error)
         except psycopg.Error:
             raise
         except Exception as error:  # noqa: BLE001 - what nobody foresaw holds up no other batch
-            where = f"batch {affected.batch_id} of the {affected.destination} bucket"
             self._hold(for_whom, "blocked", f"{where}: {type(error).__name__}: {' '.join(str(error).split())}")
 
     def _hold(self, whom: Sequence[Erasure], state: str, reason: str) -> None:
@@ -107,4 +130,5 @@ class _Run:
                 self._hold([erasure], "blocked", str(error))
             erasures.hold(self._connection, erasure.erasure_id, *self._held[erasure.erasure_id])
         erasures.forget(self._connection, completed)
+        handoffs.forget(self._connection, completed)
         self._outcome.completed, self._outcome.waiting = len(completed), len(self._waiting) - len(completed)

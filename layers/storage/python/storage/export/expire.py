@@ -55,7 +55,7 @@ def _remove_all(
 
 def _remove(connection: Connection, settings: Settings, batch_id: str, name: str, fence: int) -> int:
     delivery = deliveries.find(connection, batch_id, name)
-    destination = destination_of(settings, delivery)
+    destination = destination_of(settings, delivery.destination, delivery.bucket)
     layout = Layout(formats=tuple(delivery.formats), **delivery.layout).of_destination(destination.name)
     now = dt.datetime.now(dt.UTC).replace(microsecond=0)
     revision = {"sha256": delivery.manifest_sha256, "expired_at": now.isoformat(), "rows_removed": delivery.rows}

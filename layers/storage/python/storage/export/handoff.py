@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from storage import database, events, ledger, objects
+from storage import database, events, handoffs, ledger, objects, visitors
 from storage.database import Connection
 from storage.errors import ExportRunning, HandoffInvalid
 from storage.export import contract, manifest
@@ -127,9 +127,9 @@ def run(
     def work(connection: Connection) -> dict[str, Any]:
         with _claim(connection):
             if progress.began_at is None:
-                progress.began_at, progress.layout = _begin(connection, wanted, own), layout
+                progress.began_at, progress.layout = _begin(connection, wanted, own, layout), layout
                 progress.next_time = max(wanted.from_time, _first_hour(connection) or wanted.to_time)
-            elif progress.began_at != _began_at(connection, own) or progress.layout != layout:
+            elif progress.began_at != handoffs.began_at(connection, *_place(own)) or progress.layout != layout:
                 raise HandoffInvalid("another hand-off of this range, or other settings, came between; begin it anew")
             fence = ledger.next_fence(connection)
             # Whatever arrived before this moment can be seen from now on.
@@ -138,12 +138,12 @@ def run(
             for start, end in _hours(progress.next_time or wanted.from_time, wanted.to_time):
                 if not has_time():
                     break
-                _hand_off(connection, settings.require_database(), own, layout, wanted, (start, end), fence, progress)
+                _hand_off(connection, settings, own, layout, wanted, (start, end), fence, progress)
                 progress.next_time = end
             progress.unfinished = progress.next_time is None or progress.next_time < wanted.to_time
             if not progress.unfinished:
                 contract.write(own, layout, fence)
-                _end(connection, own)
+                handoffs.end(connection, _place(own))
         return progress.model_dump(mode="json")
 
     return database.run(settings.require_database(), work)
@@ -159,7 +159,7 @@ def _hours(start: dt.datetime, end: dt.datetime) -> Iterator[tuple[dt.datetime, 
 
 def _hand_off(
     connection: Connection,
-    url: str,
+    settings: Settings,
     own: Destination,
     layout: Layout,
     wanted: Wanted,
@@ -175,10 +175,14 @@ def _hand_off(
     )
     of_site, kept = Filter(Filters(sites=(wanted.site_id,) if wanted.site_id else ())), Filter(layout.filters)
     transform, contents = Transform(layout.filters, layout.transforms, own.hashing_key()), Contents()
-    rows = of_site.kept(_within(record_batches(url, after, to, by_site=bool(layout.partition_by)), window))
+    read = record_batches(settings.require_database(), after, to, by_site=bool(layout.partition_by))
+    rows = of_site.kept(_within(read, window))
+    key = settings.require_privacy_key()
     described = []
     for part in encode(contents.counting(kept.kept(rows)), layout, transform):
         try:
+            # Before a byte is sent, so that whoever erases knows of it.
+            handoffs.keep_index(connection, _place(own), [visitors.hash_of(key, one) for one in part.visitors.ids()])
             described.append(manifest.describe(own.prefix, batch, part))
             body = Body(part.open(), part.size, part.sha256, CONTENT_TYPES[part.format])
             objects.put(own, described[-1]["key"], body, fence)
@@ -237,35 +241,16 @@ def _claim(connection: Connection) -> Iterator[None]:
         yield
 
 
-def _began_at(connection: Connection, own: Destination) -> dt.datetime | None:
-    row = connection.execute(
-        "/* handoff.began_at */ SELECT began_at FROM handoffs WHERE destination = %s AND bucket = %s AND prefix = %s",
-        (own.name, own.bucket, own.prefix),
-    ).fetchone()
-    return row[0] if row else None
-
-
-def _begin(connection: Connection, wanted: Wanted, own: Destination) -> dt.datetime:
-    row = connection.execute(
-        """
-        /* handoff.begin */
-        INSERT INTO handoffs (destination, bucket, prefix, from_time, to_time, site_id)
-        VALUES (%s, %s, %s, %s, %s, %s)
-            ON CONFLICT ON CONSTRAINT handoffs_pkey DO UPDATE SET began_at = now(), ended_at = NULL
-        RETURNING began_at
-        """,
-        (own.name, own.bucket, own.prefix, wanted.from_time, wanted.to_time, wanted.site_id),
-    ).fetchone()
-    assert row is not None, "an INSERT of one row returns it"
+def _begin(connection: Connection, wanted: Wanted, own: Destination, layout: Layout) -> dt.datetime:
+    rules = layout.model_dump(mode="json", exclude={"formats"})
+    began = handoffs.begin(
+        connection, _place(own), (wanted.from_time, wanted.to_time, wanted.site_id), layout.formats, rules
+    )
     # Files of an earlier hand-off of the same would be read beside these.
     for key in objects.keys(own, f"{own.prefix}/"):
         objects.remove(own, key)
-    began_at: dt.datetime = row[0]
-    return began_at
+    return began
 
 
-def _end(connection: Connection, own: Destination) -> None:
-    connection.execute(
-        "/* handoff.end */ UPDATE handoffs SET ended_at = now() WHERE destination = %s AND bucket = %s AND prefix = %s",
-        (own.name, own.bucket, own.prefix),
-    )
+def _place(own: Destination) -> tuple[str, str, str]:
+    return own.name, own.bucket, own.prefix

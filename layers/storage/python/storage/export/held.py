@@ -69,7 +69,7 @@ def _rows(
 ) -> Iterator[dict[str, Any]]:
     delivery = deliveries.find(connection, batch.batch_id, batch.destination)
     try:
-        destination = destination_of(settings, delivery)
+        destination = destination_of(settings, delivery.destination, delivery.bucket)
     except Blocked as error:
         raise DeliveryFailed(str(error)) from None
     if not Layout(formats=tuple(delivery.formats), **delivery.layout).of_destination(destination.name).is_complete():

@@ -11,7 +11,7 @@ import orjson
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from storage import erasures, objects, visitors
+from storage import erasures, handoffs, objects, visitors
 from storage.database import Connection
 from storage.erasures import Erasure
 from storage.errors import SettingsInvalid
@@ -19,7 +19,6 @@ from storage.objects import Body
 from storage.settings import Settings
 
 NOT_COVERED = (
-    "what was handed off beside the regular stream, by `evothesis export --from --to`",
     "copies that somebody made of delivered objects",
     "backups of the database, until they expire; what is restored from one is erased by asking again",
 )
@@ -32,6 +31,7 @@ def issue(connection: Connection, settings: Settings, erasure: Erasure, key: byt
         DeliveryFailed: a bucket refused.
     """
     done = erasures.what_was_done(connection, erasure.erasure_id)
+    handed_off = handoffs.what_was_done(connection, erasure.erasure_id)
     receipt: dict[str, Any] = {
         "erasure_id": str(erasure.erasure_id),
         "state": "completed",
@@ -46,12 +46,14 @@ def issue(connection: Connection, settings: Settings, erasure: Erasure, key: byt
              "rows_removed": one["rows_removed"], "objects": one["objects"]}
             for one in done
         ],
+        "handoffs": handed_off,
         "not_covered": list(NOT_COVERED),
     }  # fmt: skip
     receipt["signature"] = sign(key, receipt)
     text = orjson.dumps(receipt, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
     for destination in settings.destinations():
-        if any((one["destination"], one["bucket"]) == (destination.name, destination.bucket) for one in done):
+        held = ((one["destination"], one["bucket"]) for one in [*done, *handed_off])
+        if (destination.name, destination.bucket) in held:
             where = f"{destination.prefix}/erasures/{erasure.erasure_id}.json"
             objects.put(destination, where, Body.of(text, "application/json"), fence)
     erasures.complete(connection, erasure, receipt)
