@@ -8,7 +8,7 @@ import pytest
 
 from storage import database, erasures, events, handoffs, objects, settings
 from storage.errors import ExportRunning, HandoffInvalid
-from storage.export import erase, handoff, run, verify
+from storage.export import erase, expire, handoff, run, verify
 
 KEY = b"demo-privacy-key"
 DAY = {"from_time": "2026-11-23T00:00:00Z", "to_time": "2026-11-24T00:00:00Z"}
@@ -263,3 +263,16 @@ def test_whoever_is_killed_in_a_hand_off_leaves_what_the_next_run_ends_the_same(
     assert [
         manifest["rows"] for manifest in read_bucket(buckets.s3, buckets.names["client"], done["prefix"]).manifests
     ] == [297]
+
+
+def test_a_hand_off_goes_as_a_whole_once_its_events_are_too_old(connection, buckets, many, hand_off):
+    for name in buckets.names.values():
+        buckets.s3.put_bucket_versioning(Bucket=name, VersioningConfiguration={"Status": "Enabled"})
+    many(300)
+    hand_off()
+    assert expire.run(settings.current(), 10_000) == (0, [])
+    assert expire.run(settings.current(), 0) == (1, [])
+    listed = buckets.s3.list_object_versions(Bucket=buckets.names["client"], Prefix="analytics/handoffs/")
+    assert "Versions" not in listed
+    assert "DeleteMarkers" not in listed
+    assert connection.execute("SELECT count(*) FROM handoffs").fetchone() == (0,)

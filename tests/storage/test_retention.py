@@ -120,6 +120,8 @@ def test_it_goes_in_bites_and_rests_longer_than_each_took(connection, many, poli
     assert outcome.events == 3 * retention.BITE + 1
     assert len(rests) == 3
     assert min(rests) > 0
+    counted = connection.execute("SELECT site_id, events FROM erased_events WHERE expired ORDER BY 1").fetchall()
+    assert counted == [("site0.example", 1000), ("site1.example", 1001), ("site2.example", 1000)]
 
 
 def test_a_run_without_time_ends_between_bites_and_the_next_goes_on(connection, many, stored, policy):
@@ -138,7 +140,15 @@ def test_whoever_collects_does_not_wait_for_a_bite(connection, many, policy, eve
     with database.connect(database_url) as other, connection.transaction():
         connection.execute(
             retention.BITE_OF_EVENTS,
-            {"rule": "[]", "sites": [], "others": True, "before": ago(30), "limit": 10**9, "bite": 100},
+            {
+                "rule": "[]",
+                "sites": [],
+                "others": True,
+                "before": ago(30),
+                "began": ago(0),
+                "limit": 10**9,
+                "bite": 100,
+            },
         )
         other.execute("SET lock_timeout = '1s'")
         assert len(events.append(other, [event()]).stored) == 1

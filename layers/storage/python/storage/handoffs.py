@@ -148,3 +148,22 @@ def forget(connection: Connection, visitor_hashes: Sequence[int]) -> None:
         """,
         {"gone": list(visitor_hashes)},
     )
+
+
+def older(connection: Connection, days: int) -> list[tuple[str, str, str]]:
+    """The hand-offs of events of which the youngest came so many days ago: destination, bucket and prefix."""
+    return connection.execute(
+        """
+        /* handoffs.older */
+        SELECT destination, bucket, prefix FROM handoffs WHERE to_time < now() - make_interval(days => %s)
+         ORDER BY destination, bucket, prefix
+        """,
+        (days,),
+    ).fetchall()
+
+
+def remove(connection: Connection, place: tuple[str, str, str]) -> None:
+    """Forget a hand-off that is not there any more."""
+    connection.execute(
+        "/* handoffs.remove */ DELETE FROM handoffs WHERE destination = %s AND bucket = %s AND prefix = %s", place
+    )

@@ -95,6 +95,7 @@ def _drop_events(
         "sites": list(rule.sites),
         "others": rule.others,
         "before": _before(connection, rule.days),
+        "began": _before(connection, 0),
         "limit": limit,
         "bite": BITE,
     }
@@ -130,11 +131,13 @@ BITE_OF_EVENTS = """
         RETURNING bite.id, bite.created_at, bite.site_id),
     counted AS (
         INSERT INTO erased_events (erased_at, hour, site_id, batch_id, events, expired)
-        SELECT clock_timestamp(), date_trunc('hour', created_at, 'UTC'), coalesce(site_id, ''),
+        SELECT %(began)s, date_trunc('hour', created_at, 'UTC'), coalesce(site_id, ''),
                (SELECT b.batch_id FROM export_batches b
                  WHERE b.to_id >= dropped.id AND b.from_id < dropped.id ORDER BY b.to_id LIMIT 1),
                count(*), true
-          FROM dropped GROUP BY 2, 3, 4),
+          FROM dropped GROUP BY 2, 3, 4
+            ON CONFLICT (batch_id, hour, site_id, erased_at) WHERE expired
+            DO UPDATE SET events = erased_events.events + excluded.events),
     young AS (SELECT coalesce(bool_or(created_at >= %(before)s), false) AS is_there FROM bite),
     marked AS (
         INSERT INTO retention_marks (rule, to_id) SELECT %(rule)s, max(id) FROM bite HAVING NOT (SELECT is_there FROM young) AND count(*) > 0

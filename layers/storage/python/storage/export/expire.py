@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Callable
 
-from storage import database, deliveries, ledger, objects
+from storage import database, deliveries, handoffs, ledger, objects
 from storage.database import Connection
 from storage.errors import DeliveryFailed
 from storage.export import manifest
@@ -20,7 +20,7 @@ MOST = 1000
 def run(settings: Settings, days: int, has_time: Callable[[], bool] = lambda: True) -> tuple[int, list[str]]:
     """Remove the objects of all batches that ended so many days ago, with all their versions; gives how many, and what refused.
 
-    A batch that any bucket still lacks stays in all of them. The manifest is written first, so nobody reads of objects
+    What was handed off beside them goes as a whole. A batch that any bucket still lacks stays in all of them. The manifest is written first, so nobody reads of objects
     that are gone; whoever is killed in between leaves what the next run does again. A bucket that refuses keeps its
     objects until a run in which it does not.
 
@@ -31,7 +31,11 @@ def run(settings: Settings, days: int, has_time: Callable[[], bool] = lambda: Tr
     def work(connection: Connection) -> tuple[int, list[str]]:
         # Not while an eraser writes the same objects anew.
         with database.held(connection, 6) as is_ours:
-            return _remove_all(connection, settings, days, has_time) if is_ours else (0, [])
+            if not is_ours:
+                return 0, []
+            removed, refused = _remove_all(connection, settings, days, has_time)
+            handed_off, also = _remove_handoffs(connection, settings, days, has_time)
+            return removed + handed_off, refused + also
 
     return database.run(settings.require_database(), work)
 
@@ -77,3 +81,22 @@ def _remove(connection: Connection, settings: Settings, batch_id: str, name: str
         objects.purge(destination, key, keep=False)
     deliveries.expired(connection, delivery, sha256, revision)
     return len(delivery.objects)
+
+
+def _remove_handoffs(
+    connection: Connection, settings: Settings, days: int, has_time: Callable[[], bool]
+) -> tuple[int, list[str]]:
+    removed, refused = 0, []
+    with database.held(connection, 4) as nobody_hands_off:
+        for name, bucket, prefix in handoffs.older(connection, days) if nobody_hands_off else ():
+            if not has_time():
+                break
+            try:
+                destination = destination_of(settings, name, bucket)
+                for key in objects.keys_of_versions(destination, f"{prefix}/"):
+                    objects.purge(destination, key, keep=False)
+                    removed += "/events/" in key
+                handoffs.remove(connection, (name, bucket, prefix))
+            except (DeliveryFailed, Blocked) as error:
+                refused.append(str(error))
+    return removed, refused

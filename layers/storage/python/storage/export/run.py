@@ -136,7 +136,10 @@ def reopen_lost(settings: Settings) -> int:
 
     def work(connection: database.Connection) -> int:
         lost = 0
-        with ledger.claim(connection):
+        # Not while an eraser writes anew what would be delivered again.
+        with ledger.claim(connection), database.held(connection, 6) as nobody_erases:
+            if not nobody_erases:
+                return 0
             for destination in settings.require_destinations():
                 missing = [
                     batch_id

@@ -13,4 +13,6 @@ ALTER TABLE erasing_events ADD COLUMN in_bucket_only boolean NOT NULL DEFAULT fa
 
 -- When the objects of a batch were removed from a bucket because of their age.
 ALTER TABLE export_deliveries ADD COLUMN expired_at timestamptz;
-CREATE INDEX erased_events_expired_idx ON erased_events (batch_id) WHERE expired;
+-- One row a run, hour, site and batch, however many bites it was dropped in.
+CREATE UNIQUE INDEX erased_events_expired_key ON erased_events (batch_id, hour, site_id, erased_at) NULLS NOT DISTINCT
+ WHERE expired;
