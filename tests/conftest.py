@@ -89,6 +89,17 @@ def environ(monkeypatch):
 
 
 @pytest.fixture
+def policy(environ):
+    """Set the policy of all sites, and what differs from it at some; in their names a dot is a line."""
+
+    def policy(of_all=None, **sites):
+        environ["POLICY"] = json.dumps(of_all or {})
+        environ["SITE_POLICIES"] = json.dumps({name.replace("_", "."): own for name, own in sites.items()})
+
+    return policy
+
+
+@pytest.fixture
 def database_url(postgres, environ):
     """An empty database with the schema."""
     name = f"test_{next(_numbers)}"

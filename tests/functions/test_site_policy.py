@@ -13,17 +13,6 @@ SAFARI = (
 )
 
 
-@pytest.fixture
-def policy(environ):
-    """Set the policy of all sites, and what differs from it at some."""
-
-    def policy(of_all=None, **sites):
-        environ["POLICY"] = json.dumps(of_all or {})
-        environ["SITE_POLICIES"] = json.dumps({name.replace("_", "."): own for name, own in sites.items()})
-
-    return policy
-
-
 def event(site="shop.example", **fields):
     return {"event_type": "page_view", "url": f"https://{site}/p", **fields}
 

@@ -1,7 +1,6 @@
 """What is too old goes, in small bites; what a bucket lacks stays; and every account still adds up."""
 
 import datetime as dt
-import json
 
 import pytest
 
@@ -14,15 +13,6 @@ KEY = b"demo-privacy-key"
 
 def ago(days):
     return dt.datetime.now(dt.UTC).replace(minute=15, second=0, microsecond=0) - dt.timedelta(days=days, hours=1)
-
-
-@pytest.fixture
-def policy(environ):
-    def policy(of_all=None, **sites):
-        environ["POLICY"] = json.dumps(of_all or {})
-        environ["SITE_POLICIES"] = json.dumps({name.replace("_", "."): own for name, own in sites.items()})
-
-    return policy
 
 
 @pytest.fixture

@@ -135,18 +135,14 @@ def versions(destination: Destination, key: str) -> list[Version]:
     Raises:
         DeliveryFailed: the bucket cannot be asked.
     """
-    with _explained(destination):
-        pages = (
-            client(destination).get_paginator("list_object_versions").paginate(Bucket=destination.bucket, Prefix=key)
-        )
-        found = [
-            Version(item["VersionId"], item["IsLatest"], is_mark)
-            for page in pages
-            for is_mark, items in ((False, page.get("Versions", [])), (True, page.get("DeleteMarkers", [])))
-            for item in items
-            # The prefix is that of longer keys too.
-            if item["Key"] == key
-        ]
+    found = [
+        Version(item["VersionId"], item["IsLatest"], is_mark)
+        for page in _listed(destination, "list_object_versions", key)
+        for is_mark, items in ((False, page.get("Versions", [])), (True, page.get("DeleteMarkers", [])))
+        for item in items
+        # The prefix is that of longer keys too.
+        if item["Key"] == key
+    ]
     return sorted(found, key=lambda version: not version.is_latest)
 
 
@@ -156,11 +152,8 @@ def uploads(destination: Destination, key: str) -> list[str]:
     Raises:
         DeliveryFailed: the bucket cannot be asked.
     """
-    with _explained(destination):
-        pages = (
-            client(destination).get_paginator("list_multipart_uploads").paginate(Bucket=destination.bucket, Prefix=key)
-        )
-        return [item["UploadId"] for page in pages for item in page.get("Uploads", []) if item["Key"] == key]
+    pages = _listed(destination, "list_multipart_uploads", key)
+    return [item["UploadId"] for page in pages for item in page.get("Uploads", []) if item["Key"] == key]
 
 
 def keys(destination: Destination, prefix: str) -> list[str]:
@@ -169,9 +162,8 @@ def keys(destination: Destination, prefix: str) -> list[str]:
     Raises:
         DeliveryFailed: the bucket cannot be asked.
     """
-    with _explained(destination):
-        pages = client(destination).get_paginator("list_objects_v2").paginate(Bucket=destination.bucket, Prefix=prefix)
-        return [item["Key"] for page in pages for item in page.get("Contents", [])]
+    pages = _listed(destination, "list_objects_v2", prefix)
+    return [item["Key"] for page in pages for item in page.get("Contents", [])]
 
 
 def keys_of_versions(destination: Destination, prefix: str) -> list[str]:
@@ -180,12 +172,16 @@ def keys_of_versions(destination: Destination, prefix: str) -> list[str]:
     Raises:
         DeliveryFailed: the bucket cannot be asked.
     """
-    with _explained(destination):
-        pages = (
-            client(destination).get_paginator("list_object_versions").paginate(Bucket=destination.bucket, Prefix=prefix)
-        )
-        found = {item["Key"] for page in pages for item in (*page.get("Versions", ()), *page.get("DeleteMarkers", ()))}
+    pages = _listed(destination, "list_object_versions", prefix)
+    found = {item["Key"] for page in pages for item in (*page.get("Versions", ()), *page.get("DeleteMarkers", ()))}
     return sorted(found)
+
+
+def _listed(destination: Destination, operation: str, prefix: str) -> Iterator[dict[str, Any]]:
+    """The pages of a listing of what begins with *prefix*."""
+    with _explained(destination):
+        paginator: Any = client(destination).get_paginator(operation)  # type: ignore[call-overload]
+        yield from paginator.paginate(Bucket=destination.bucket, Prefix=prefix)
 
 
 def read(destination: Destination, key: str, file: IO[bytes]) -> str | None:
