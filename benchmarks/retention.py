@@ -24,6 +24,7 @@ CONNECTIONS = 32
 EVENTS_A_BEACON = 4
 DAYS = 30
 STEP = 500_000
+MOST_SECONDS = 300
 
 
 def fill(connection: psycopg.Connection, rows: int) -> None:
@@ -31,9 +32,10 @@ def fill(connection: psycopg.Connection, rows: int) -> None:
     for first in range(0, rows, STEP):
         connection.execute(
             """
-            INSERT INTO events (event_type, session_id, visitor_id, site_id, timestamp, url, path, user_agent, ip_address,
+            INSERT INTO events (event_id, event_type, session_id, visitor_id, site_id, timestamp, url, path, user_agent, ip_address,
                                 raw_event_data, created_at)
-            SELECT (ARRAY['page_view', 'click', 'scroll', 'purchase'])[1 + n %% 4], md5((n / 9)::text), md5((n / 31)::text),
+            -- Ids in the order of time, as the pixel makes them.
+            SELECT lpad(to_hex(n), 32, '0')::uuid, (ARRAY['page_view', 'click', 'scroll', 'purchase'])[1 + n %% 4], md5((n / 9)::text), md5((n / 31)::text),
                    'shop' || n %% 20 || '.example', moment, 'https://shop.example/product/' || n %% 5000 || '?utm_source=mail',
                    '/product/' || n %% 5000, 'Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 Chrome/126.0.0.0',
                    '203.0.113.0', jsonb_build_object('title', 'Product ' || n %% 5000, 'sku', md5(n::text), 'n', n), moment
@@ -42,8 +44,20 @@ def fill(connection: psycopg.Connection, rows: int) -> None:
             """,
             {"days": DAYS, "rows": rows, "first": first, "last": min(first + STEP, rows) - 1},
         )
-    connection.execute("VACUUM ANALYZE events")
+    connection.execute("ANALYZE events")
+
+
+def settle(connection: psycopg.Connection) -> None:
+    """Wait until PostgreSQL has cleaned up behind what was done, so that nothing but the load is measured."""
+    connection.execute("VACUUM events")
     connection.execute("CHECKPOINT")
+    ends = time.monotonic() + MOST_SECONDS
+    while time.monotonic() < ends:
+        row = connection.execute("SELECT count(*) FROM pg_stat_progress_vacuum").fetchone()
+        if row == (0,):
+            return
+        time.sleep(1)
+    raise SystemExit("autovacuum does not end")
 
 
 def load(options: argparse.Namespace) -> Load:
@@ -69,6 +83,7 @@ def main() -> None:
             began = time.monotonic()
             fill(connection, options.rows)
             print(f"{options.rows:,} old events stored in {time.monotonic() - began:.0f} s", flush=True)
+            settle(connection)
             before = load(options)
             command = [ROOT / ".venv" / "bin" / "evothesis", "invoke", "Retention"]
             began = time.monotonic()
@@ -79,6 +94,7 @@ def main() -> None:
                 ran_on = retention.poll() is None
                 said, _ = retention.communicate()
             took = time.monotonic() - began
+            settle(connection)
             after = load(options)
             old, young = connection.execute(
                 "SELECT count(*) FILTER (WHERE created_at < now() - make_interval(days => %s)), count(*) FROM events",
