@@ -57,7 +57,7 @@ FILL = """
     SELECT 'page_view', 'session-' || n / 9, visitor, 'shop-' || n %% 7 || '.example', moment,
            'https://shop.example/products/' || n %% 5000, '/products/' || n %% 5000, 'Mozilla/5.0 Chrome/126.0.0.0',
            jsonb_build_object('event_type', 'page_view', 'visitor_id', visitor, 'title', md5(n::text), 'seq', n %% 40), moment
-      FROM (SELECT n, now() - interval '3 hours' + n * interval '1 millisecond' AS moment,
+      FROM (SELECT n, date_trunc('hour', now(), 'UTC') - interval '3 hours' + n * interval '1 millisecond' AS moment,
                    'visitor-' || lpad(((n / %(per_batch)s * 50 + n %% %(in_a_batch)s) %% %(visitors)s)::text, 6, '0') AS visitor
               FROM generate_series(0, %(rows)s - 1) n) drawn
 """

@@ -67,7 +67,7 @@ def collect(settings: Settings, beacons: Sequence[Beacon], now: dt.datetime) -> 
             site_id = hosts.site_of(beacon.header("origin"), beacon.header("referer"))
             withheld[reading.withheld or "consent", site_id] += kept_out
 
-    def store(connection: database.Connection) -> events.Appended:
+    def store(connection: database.Connection) -> tuple[events.Appended, set[str]]:
         visitors.require_key(connection, settings.require_privacy_key())
         # A single statement is a transaction by itself, and nearly all that comes needs no other.
         with connection.transaction() if refused or withheld else nullcontext():
@@ -75,10 +75,10 @@ def collect(settings: Settings, beacons: Sequence[Beacon], now: dt.datetime) -> 
             unstorable = [_unstorable(event) for event in accepted if event.event_id in appended.unstorable]
             refusals.keep(connection, refused + unstorable)
             refusals.count_withheld(connection, withheld)
-            return appended
+            return appended, _of_erased(connection, accepted, appended)
 
-    appended = database.run(settings.require_database(), store)
-    fresh = set(appended.stored)
+    appended, of_erased = database.run(settings.require_database(), store)
+    fresh = {*appended.stored, *of_erased}
     return [_answer(reading, fresh, appended.unstorable) for reading in readings]
 
 
@@ -136,6 +136,15 @@ def _read_members(settings: Settings, beacon: Beacon, document: Document, now: d
             )
         else:
             reading.withheld_events += 1
+
+
+def _of_erased(connection: database.Connection, sent: Sequence[Event], appended: events.Appended) -> set[str]:
+    """The events that were not stored because their visitor was erased: nobody is to tell that from the answer."""
+    left = [event for event in sent if event.event_id not in appended.stored and event.visitor_hash is not None]
+    if not left:
+        return set()
+    erased = visitors.suppressed(connection, [event.visitor_hash for event in left if event.visitor_hash is not None])
+    return {event.event_id for event in left if event.visitor_hash in erased}
 
 
 def _unstorable(event: Event) -> Refusal:

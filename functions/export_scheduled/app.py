@@ -159,6 +159,8 @@ def config() -> Response:
             "batch_rows": current.export_batch_rows,
             "filters": current.export_filters.model_dump(exclude_defaults=True),
             "transforms": current.export_transforms.model_dump(exclude_defaults=True),
+            "policy": current.policy.model_dump(exclude_none=True),
+            "site_policies": {site: one.model_dump(exclude_none=True) for site, one in current.site_policies.items()},
             "destinations": [_masked(item.model_dump()) for item in current.destinations()],
         }
     )

@@ -47,15 +47,26 @@ def _print(answer: dict[str, Any]) -> None:
             f"{answer['events']:,} events ({answer['share']:.1%} of all), {answer['rejected_events']:,} refused ones"
         )
         click.echo(
-            f"{answer['objects']:,} objects to write anew, {answer['batches_to_read']:,} batches to read through"
+            f"{answer['objects']:,} objects to write anew, {answer['batches_to_read']:,} batches to read through, "
+            f"{answer['handoffs']:,} hand-offs to go through"
         )
         return
     click.echo(f"erasure {answer['erasure_id']}: {answer['state']}")
-    click.echo(f"  {answer['events_erased']:,} events and {answer['rejected_events_erased']:,} refused ones are gone")
+    click.echo(
+        f"  {answer['events_erased']:,} events and {answer['rejected_events_erased']:,} refused ones are gone from the database"
+    )
     for one in answer.get("receipt", {}).get("buckets", ()):
         click.echo(
             f"  {one['destination']} bucket {one['bucket']}, batch {one['batch_id']}: {one['rows_removed']:,} rows, "
             f"{len(one['objects'])} objects"
         )
+    for one in answer.get("receipt", {}).get("handoffs", ()):
+        click.echo(
+            f"  {one['destination']} bucket {one['bucket']}, {one['prefix']}: {one['rows_removed']:,} rows, "
+            f"{len(one['objects'])} objects"
+        )
+    found = answer.get("receipt", {}).get("buckets") or answer.get("receipt", {}).get("handoffs")
+    if answer["state"] == "completed" and not (found or answer["events_erased"] or answer["rejected_events_erased"]):
+        click.echo("  nothing was held of this id; look whether it is spelled right")
     if "reason" in answer:
         click.echo(f"  {answer['reason']}")

@@ -35,6 +35,7 @@ RETURNED = {
     "export_scheduled/sam_schedule": {"planned": 1, "failures": {}, "unfinished": False},
     "domain_discovery/schedule": {"discovered": []},
     "domain_discovery/sam_schedule": {"discovered": []},
+    "retention/schedule": {"events": 0, "refused": 0, "objects": 0},
 }
 
 

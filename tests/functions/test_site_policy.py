@@ -96,6 +96,12 @@ def test_what_holds_for_all_sites_holds_for_one_that_says_nothing_of_it(policy):
     assert (current().policy_of("shop.example").events_days, current().policy_of("b.example").events_days) == (60, 30)
 
 
+def test_yaml_reads_off_as_no_and_means_off(environ, tmp_path):
+    (tmp_path / "settings.yaml").write_text("policy: {consent: required}\nsite_policies: {a.example: {consent: off}}\n")
+    environ["EVOTHESIS_CONFIG"] = tmp_path / "settings.yaml"
+    assert current().policy_of("a.example").consent == "off"
+
+
 @pytest.mark.parametrize(
     ("of_all", "sites", "says"),
     [
@@ -107,11 +113,12 @@ def test_what_holds_for_all_sites_holds_for_one_that_says_nothing_of_it(policy):
         ),
         ({"sensitive_patterns": ["(a"]}, {}, "is no expression of RE2"),
         ({"sensitive_patterns": ["a*"]}, {}, "matches the empty text"),
-        ({"ip": "drop"}, {}, "POLICY.ip is not a setting; docs/privacy.md"),
+        ({"ip": "drop"}, {}, "POLICY.ip is not a setting; docs/settings.md"),
         ({"events_days": 7}, {}, "POLICY.events_days"),
         ({}, {"www.a.example": {}}, "write its host as shop.example.com"),
         ({}, {"a.example": {"objects_days": 30}}, "set objects_days in POLICY"),
-        ({}, ["a.example"], "is an object of policies by site"),
+        ({}, {"a.example": "drop"}, "a.example: has to be an object"),
+        ({}, ["a.example"], "has to be an object of policies by site"),
     ],
 )
 def test_a_policy_that_cannot_be_kept_is_refused_by_name(environ, of_all, sites, says):

@@ -106,6 +106,7 @@ def test_a_dry_run_says_what_would_go_and_takes_nothing(post, call, rows):
     post({"visitor_id": "visitor-2", **page_view("a.example")})
     answer = call(visitor_deletion.app.handler, "DELETE", "/visitors/visitor-1?dry_run=true")
     assert (answer.status, answer.json["events"], answer.json["rejected_events"]) == (200, 1, 1)
+    assert answer.json["share"] == 0.5
     assert rows("SELECT count(*) FROM events") == [{"count": 2}]
     assert rows("SELECT * FROM suppressed_visitors") == []
 
@@ -127,6 +128,13 @@ def test_more_than_a_visitor_can_have_done_is_erased_only_when_it_is_meant(call,
 def test_a_wish_that_is_neither_true_nor_false_is_named(call, database_url):
     answer = call(visitor_deletion.app.handler, "DELETE", "/visitors/visitor-1?dry_run=perhaps")
     assert (answer.status, answer.json["error"]["code"]) == (400, "dry_run_invalid")
+
+
+def test_a_misspelled_wish_erases_nobody(post, call, rows):
+    post({"visitor_id": "visitor-1", **page_view("a.example")})
+    answer = call(visitor_deletion.app.handler, "DELETE", "/visitors/visitor-1?dryrun=true")
+    assert (answer.status, answer.json["error"]["code"]) == (400, "parameter_unknown")
+    assert rows("SELECT count(*) FROM events") == [{"count": 1}]
 
 
 def test_erasing_again_changes_nothing_and_says_so(post, call):

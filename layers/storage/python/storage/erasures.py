@@ -52,6 +52,8 @@ class Extent:
     objects: int
     # Batches of which nobody knows who is in them: all of their objects would be read.
     batches_to_read: int
+    # What was handed off beside the regular stream and would be gone through.
+    handoffs: int
     # Of the rows of the database, about.
     share: float
 
@@ -67,8 +69,8 @@ def extent(connection: Connection, key: bytes, visitor_id: str) -> Extent:
         EXTENT, {"visitor_id": visitor_id, "visitor_hash": visitors.hash_of(key, visitor_id)}
     ).fetchone()
     assert row is not None, "a SELECT without FROM gives one row"
-    events, rejected, objects, to_read, rows = row
-    return Extent(events, rejected, objects, to_read, round(events / max(rows, events, 1), 4))
+    events, rejected, objects, to_read, rows, handoffs = row
+    return Extent(events, rejected, objects, to_read, handoffs, round(events / max(rows, events, 1), 4))
 
 
 EXTENT = """
@@ -79,7 +81,10 @@ EXTENT = """
              WHERE %(visitor_hash)s = ANY (o.visitor_hashes) AND d.delivered_at IS NOT NULL AND d.expired_at IS NULL),
            (SELECT count(*) FROM export_deliveries d
              WHERE d.delivered_at IS NOT NULL AND d.expired_at IS NULL AND d.objects <> '[]' AND d.unindexed),
-           (SELECT reltuples::bigint FROM pg_class WHERE oid = 'events'::regclass)
+           -- Of many rows an estimate will do; of few there may be none yet.
+           (SELECT CASE WHEN reltuples < 100000 THEN (SELECT count(*) FROM events) ELSE reltuples::bigint END
+              FROM pg_class WHERE oid = 'events'::regclass),
+           (SELECT count(*) FROM handoffs WHERE visitor_hashes IS NULL OR %(visitor_hash)s = ANY (visitor_hashes))
 """
 
 

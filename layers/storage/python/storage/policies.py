@@ -12,7 +12,7 @@ MOST_DAYS = 36_500
 # The most that the French authority lets measuring without consent keep: 25 months (CNIL, audience measurement exemption).
 EXEMPT_DAYS = 760
 
-Days = Annotated[int, Field(ge=LEAST_DAYS, le=MOST_DAYS)]
+Days = Annotated[int, Field(ge=1, le=MOST_DAYS)]
 
 
 class Policy(BaseModel):
@@ -29,7 +29,7 @@ class Policy(BaseModel):
     sensitive_fields: tuple[Annotated[str, Field(min_length=1, max_length=128)], ...] = ()
     sensitive_patterns: tuple[Annotated[str, Field(min_length=1, max_length=500)], ...] = ()
     # For ever where they are not set.
-    events_days: Days | None = None
+    events_days: Annotated[int, Field(ge=LEAST_DAYS, le=MOST_DAYS)] | None = None
     refused_days: Days | None = None
     objects_days: Days | None = None
 
@@ -37,8 +37,14 @@ class Policy(BaseModel):
     @classmethod
     def _many(cls, value: object) -> object:
         if not isinstance(value, list | tuple):
-            raise ValueError("is a list")  # noqa: TRY004 - what pydantic turns into an error with the field's name
+            raise ValueError("has to be a list")  # noqa: TRY004 - what pydantic turns into an error with the field's name
         return tuple(value)
+
+    @field_validator("consent", mode="before")
+    @classmethod
+    def _off(cls, value: object) -> object:
+        # As YAML 1.1 reads the word.
+        return "off" if value is False else value
 
     @field_validator("sensitive_patterns")
     @classmethod

@@ -192,12 +192,14 @@ class Settings(BaseSettings):
     def _site_policies(cls, value: object, known: ValidationInfo) -> object:
         given = cls._rules(value)
         if not isinstance(given, dict):
-            raise ValueError("is an object of policies by site")  # noqa: TRY004 - pydantic adds the setting's name
+            raise ValueError("has to be an object of policies by site")  # noqa: TRY004 - pydantic adds the setting's name
         policy = known.data.get("policy")
         whole = {}
         for site_id, differing in given.items():
-            if not isinstance(differing, dict) or policy is None:
-                return given
+            if policy is None:
+                return {}
+            if not isinstance(differing, dict):
+                raise ValueError(f"{site_id}: has to be an object of what differs from POLICY")  # noqa: TRY004
             if not SITE.fullmatch(str(site_id)):
                 raise ValueError(f"{site_id!r} is not a site; write its host as shop.example.com, without www.")
             if "objects_days" in differing:
@@ -478,7 +480,7 @@ def one_line(error: ValidationError) -> str:
     )
     if first["type"] == "extra_forbidden" and len(first["loc"]) > 1:
         page = (
-            "privacy.md lists what a policy says"
+            "settings.md lists what a policy says"
             if "POLIC" in name
             else "export.md lists what filters and transforms there are"
         )

@@ -115,8 +115,13 @@ def held_by(connection: Connection, batch_id: str, visitor_hashes: Sequence[int]
     )
 
 
-def suppressed(connection: Connection) -> set[int]:
-    """Everybody who was erased."""
-    return {
-        row[0] for row in connection.execute("/* visitors.suppressed */ SELECT visitor_hash FROM suppressed_visitors")
-    }
+def suppressed(connection: Connection, among: Sequence[int] | None = None) -> set[int]:
+    """Everybody who was erased, or those of *among* who were."""
+    rows = connection.execute(
+        """
+        /* visitors.suppressed */
+        SELECT visitor_hash FROM suppressed_visitors WHERE %(among)s::bigint[] IS NULL OR visitor_hash = ANY (%(among)s)
+        """,
+        {"among": None if among is None else list(among)},
+    )
+    return {row[0] for row in rows}

@@ -25,8 +25,8 @@ MEANINGS = {
     "timestamp": "when it happened, by the browser's clock where that can be true",
     "url": "the page",
     "path": "its path, at most 500 characters",
-    "user_agent": "as the browser sent it",
-    "ip_address": "the network, never the address: /24 of IPv4, /48 of IPv6",
+    "user_agent": "as the browser sent it, or its families and major versions, or nothing: as the site's policy says",
+    "ip_address": "the network (/24 of IPv4, /48 of IPv6), unless the site's policy says to drop it or to keep the whole address",
     "raw_event_data": "the whole event as it was sent, redacted",
     "created_at": "when it was stored",
 }

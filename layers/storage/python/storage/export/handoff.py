@@ -117,7 +117,8 @@ def run(
         raise HandoffInvalid(one_line(error)) from None
     now = dt.datetime.now(dt.UTC)
     if not wanted.from_time < wanted.to_time <= now:
-        raise HandoffInvalid("the range has to begin before it ends, and to end in the past")
+        latest = f"to end in the past; the latest end is {now:%Y-%m-%dT%H:%M:%SZ}"
+        raise HandoffInvalid(f"the range has {latest if wanted.to_time > now else 'to begin before it ends'}")
     regular = settings.require_destination(wanted.destination)
     own = regular.model_copy(update={"prefix": f"{regular.prefix}/handoffs/{wanted.name}"})
     layout = Layout.of(settings).of_destination(wanted.destination)
