@@ -54,7 +54,7 @@ HARD = (
     "+4",
     "%25",
     "password",
-    "code=&",
+    "&code=@",
 )
 
 

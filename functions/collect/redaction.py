@@ -16,16 +16,19 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 FIELD = "[redacted:field]"
+# An event may be nested no deeper (COLLECT_MAX_DEPTH).
+MOST_DEPTH = 100
+NUMBER_WORDS = frozenset({"number", "num", "no", "nr"})
 PHONE = "[redacted:phone]"
 
 _CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 _SPLIT = re.compile(r"[^a-zA-Z0-9ñçÑÇ]+")
 # What may part the digits of a number: spaces and hyphens of every kind, seen or not.
-_BETWEEN = r"\s\xad\u200b\u2010-\u2015-"
+_BETWEEN = r"\s\xad\u200b\u2010-\u2015\u2060\u2212-"
 # The least that all numbers have in common, which most texts do not.
 _NUMBER = re.compile(r"[0-9][^a-z]{0,4}[0-9][^a-z]{0,4}[0-9]|[A-Z]{2}[0-9]{2}")
-# A number stands alone, not behind the point of another.
-_ALONE = r"(?<![0-9A-Za-z-])(?<![0-9]\.)"
+# A number stands alone: not behind the point of another, nor within a UUID.
+_ALONE = r"(?:(?<![0-9A-Za-z-])(?<![0-9]\.)|(?<=[g-zG-Z]-))"
 _CARD = re.compile(rf"{_ALONE}[0-9](?:[{_BETWEEN}]{{0,3}}[0-9]){{13,18}}(?![0-9A-Za-z]|[.-][0-9A-Za-z])")
 # Those that begin with 9 are the tax office's, which uses some groups of them (irs.gov, Internal Revenue Manual 3.21.263).
 _TAXPAYERS = r"9[0-9]{2}(?=.(?:5[0-9]|6[0-5]|7[0-9]|8[0-8]|9[0-24-9]))"
@@ -38,7 +41,7 @@ _PHONE = re.compile(rf"(?<![0-9A-Za-z])\+[1-9](?:[().{_BETWEEN}]{{0,3}}[0-9]){{7
 _SECRET = re.compile(rf"(?<![0-9A-Za-z])(?:{rules.SECRETS})(?![0-9A-Za-z])", re.ASCII)
 # What comes before the @ is looked for backwards from it, so that each character is looked at once.
 _DOMAIN = re.compile(
-    r"@(?:[a-z0-9\u00a1-\uffff-]{1,63}\.){1,8}([a-z]{2,63}|xn--[a-z0-9-]{2,59})(?!\.?[a-z0-9-])",
+    r"@(?:[a-z0-9\u00a1-\uffff-]{1,63}\.){1,8}([a-z]{2,63}|xn--[a-z0-9-]{2,59}|[\u00a1-\uffff]{2,63})(?!\.?[a-z0-9])",
     re.IGNORECASE | re.ASCII,
 )
 _MAILBOX = re.compile(r"[\w.%+\u00a1-\uffff-]{1,64}\Z", re.ASCII)
@@ -47,11 +50,14 @@ _MAILBOX_LENGTH = 64
 _DIALLED = re.compile(r"[0-9(](?:[ ()./-]{0,3}[0-9)]){6,16}")
 # The second finds the parameters of an address that is a parameter itself.
 _PARAMETERS = tuple(
-    re.compile(rf"([?&;#\s,\"'(]|^)([^?=&;#\s]{{1,128}})=({value})") for value in (r"[^&;#\s]*", r"[^?&;#\s]*")
+    re.compile(rf"([?&;#\s,\"'(]|^)([^?=&;#\s]{{1,128}})=({value})")
+    for value in (r"\"[^\"&;#]{0,200}\"|[^&;#\s]*", r"[^?&;#\s]*")
 )
+# As JSON stands within a text.
+_PAIR = re.compile(r"""([\"'])([^\"'\s]{1,64})\1(\s{0,3}:\s{0,3})(?:"[^"]{0,500}"|'[^']{0,500}'|[\w.+-]{1,200})""")
 # With a state beside it, a code is what OAuth lets somebody in by (RFC 6749, 4.1.2).
 _STATE = re.compile(r"(?:[?&;#]|^)state=")
-_USERINFO = re.compile(r"(://)[^/?#\s]{1,256}@")
+_USERINFO = re.compile(r"(//)[^/?#\s]{1,256}@")
 _LAST_GROUP = re.compile(r"\W*\w+$")
 # A number that tells something has at least so many characters.
 _LEAST_NUMBER = 14
@@ -81,14 +87,28 @@ def is_sensitive(key: str) -> bool:
 
 def names_a_phone(key: str) -> bool:
     """Whether a field holds a telephone number by its name, if it has the shape of one."""
-    return any(word in rules.PHONE_WORDS for word in _words(key)[-1:])
+    words = [word.removesuffix("s") for word in _words(key)]
+    if words[-1:] and words[-1] in NUMBER_WORDS:
+        words.pop()
+    return bool(words) and words[-1] in rules.PHONE_WORDS
 
 
 def is_dialled(value: Any) -> bool:
     """Whether the value of a field that names a telephone is a number to dial, in whatever writing."""
-    if isinstance(value, int):
+    if isinstance(value, int) and not isinstance(value, bool):
         return 10**6 <= value < 10**15
     return isinstance(value, str) and _DIALLED.fullmatch(value.strip()) is not None
+
+
+def without_phones(value: Any, depth: int = 0) -> Any:
+    """*value*, the one of a field that names a telephone, with each number to dial in it masked."""
+    if is_dialled(value):
+        return PHONE
+    if depth > MOST_DEPTH:
+        return value
+    if isinstance(value, dict):
+        return {name: without_phones(item, depth + 1) for name, item in value.items()}
+    return [without_phones(item, depth + 1) for item in value] if isinstance(value, list) else value
 
 
 def _words(key: str) -> list[str]:
@@ -107,8 +127,12 @@ def redact_text(text: str, spellings: int = _SPELLINGS) -> str:
         # Left out, not marked: a bracket before the host would make the URL unreadable.
         text = _USERINFO.sub(r"\1", text)
     if "=" in text:
+        # Looked for once: a text may have as many codes as it has room for.
+        hidden = frozenset({"code"} if _STATE.search(text) else ())
         for parameter in _PARAMETERS:
-            text = parameter.sub(_mask_parameter, text)
+            text = parameter.sub(lambda match: _mask_parameter(match, hidden), text)
+    if ":" in text:
+        text = _PAIR.sub(_mask_pair, text)
     text = _SECRET.sub("[redacted:secret]", text)
     if _NUMBER.search(text):
         text = _mask_numbers(text, _CARD, _is_card, "[redacted:card]")
@@ -128,10 +152,17 @@ def redact_number(number: int) -> Any:
     return "[redacted:card]" if 10**13 <= number < 10**19 and _is_card(str(number)) else number
 
 
-def _mask_parameter(match: re.Match[str]) -> str:
+def _mask_parameter(match: re.Match[str], hidden: frozenset[str]) -> str:
     name = unquote(match[2])
-    secret = is_sensitive(name) or (name == "code" and _STATE.search(match.string))
-    return f"{match[1]}{match[2]}={FIELD}" if secret else match[0]
+    if name in hidden or is_sensitive(name):
+        return f"{match[1]}{match[2]}={FIELD}"
+    if names_a_phone(name) and is_dialled(unquote_plus(match[3])):
+        return f"{match[1]}{match[2]}={PHONE}"
+    return match[0]
+
+
+def _mask_pair(match: re.Match[str]) -> str:
+    return f"{match[1]}{match[2]}{match[1]}{match[3]}{FIELD}" if is_sensitive(match[2]) else match[0]
 
 
 def _mask_numbers(text: str, pattern: re.Pattern[str], holds: Callable[[str], bool], mark: str) -> str:

@@ -8,9 +8,9 @@ from importlib import resources
 
 TABLE = json.loads((resources.files("collect") / "rules.json").read_text("utf-8"))
 
-WORDS = frozenset(TABLE["sensitive_words"])
+WORDS = frozenset(TABLE["sensitive_words"] + TABLE["server_words"])
 ENDINGS = tuple(TABLE["sensitive_endings"])
-PAIRS = frozenset(tuple(pair.split()) for pair in TABLE["sensitive_pairs"])
+PAIRS = frozenset(tuple(pair.split()) for pair in TABLE["sensitive_pairs"] + TABLE["server_pairs"])
 JOINED = frozenset("".join(pair) for pair in PAIRS)
 KEYS = frozenset(TABLE["sensitive_keys"] + TABLE["server_keys"])
 HARMLESS_LAST_WORDS = frozenset(TABLE["harmless_last_words"])

@@ -17,7 +17,7 @@ from collect import rules
 # as a plus. Each of what is longer than a byte has at most three.
 _SPACE = r"\t-\r\x1c- +\x80-\xff-"
 _GAP = rf"[{_SPACE}]{{0,9}}"
-_BEFORE = r"(?:[^0-9A-Za-z.-]|[^0-9]\.)"
+_BEFORE = r"(?:[^0-9A-Za-z.-]|[^0-9]\.|[g-zG-Z]-)"
 # What the numbers of cards begin with.
 _ISSUED = f"[{''.join(sorted({digit for issuer in rules.ISSUERS for digit in (issuer['from'][0], issuer['to'][0])}))}]"
 _NAME = r'[^?=&;#\s"]'
@@ -35,7 +35,10 @@ def _secret_parameter() -> str:
     pairs = "|".join(f"{first}s?{_NO_LETTER}*{second}" for first, second in sorted(rules.PAIRS))
     keys = "|".join(key.replace(" ", f"{_NO_LETTER}*") for key in sorted(rules.KEYS))
     whole = rf"{_START}{_NO_LETTER}*(?:{keys}){_NO_LETTER}*="
-    return f"(?i:(?:{words}|{pairs}){_NAME}*=|{whole})"
+    phones = "|".join(sorted(rules.PHONE_WORDS))
+    # In an address, and in JSON that stands within a text.
+    quoted = rf"""(?:{words}|{pairs})[^"'\s]*["']\s*:|["']{_NO_LETTER}*(?:{keys}){_NO_LETTER}*["']\s*:"""
+    return f"(?i:(?:{words}|{pairs}|{phones}){_NAME}*=|{whole}|{quoted})"
 
 
 _SUSPECT = "|".join(
@@ -46,7 +49,7 @@ _SUSPECT = "|".join(
         rf"{_BEFORE}[0-9]{{3}}[.{_SPACE}]{{1,3}}[0-9]{{2}}[.{_SPACE}]{{1,3}}[0-9]{{4}}",  # a social security number
         rf"[A-Z]{{2}}[0-9]{{2}}(?:{_GAP}[0-9A-Z]){{11}}",  # an account
         rf"\+[1-9](?:[().{_SPACE}]{{0,9}}[0-9]){{7}}",  # a telephone
-        r"eyJ|A(?:KI|SI|BI|CC)A|gh[opsur]_|glpat-|[sr]k_live_|xox[abprs]-|SG\.|T3BlbkFJ|PRIVATE KEY",
+        r"eyJ|A(?:KI|SI|BI|CC)A|gh[opsur]_|github_pat_|glpat-|[sr]k_live_|xox[abprs]-|SG\.|T3BlbkFJ|PRIVATE KEY",
         r"B(?:earer|asic)[ +]|(?:ssn|SSN|ocial [Ss]ecurity)[^0-9]{0,14}[0-9]{9}",
         r"\[redacted:",  # what the pixel masked is counted too
         r'[?&;#"]state=',  # and a code, perhaps
@@ -63,8 +66,9 @@ def _compiled() -> Any:
 
 
 _PATTERN = _compiled()
-# Shorter, and without any sign or space, there is nothing that would be masked: a card has as many digits.
-_LEAST_PLAIN = 14
+# Shorter, and without any sign or space, there is nothing that would be masked: a social security number and its name are
+# the shortest that is.
+_LEAST_PLAIN = 12
 
 
 def is_suspect(text: str) -> bool:

@@ -143,6 +143,19 @@ def test_what_is_not_suspected_holds_nothing_to_mask(text):
             assert redaction.redact_text(text) == text
 
 
+def test_what_a_name_beside_it_calls_a_secret_is_masked(post, rows):
+    fields = [{"name": "password", "value": "hunter2", "type": "password"}, {"name": "quantity", "value": "2"}]
+    post({"event_type": "form_submit", "data": {"fields": fields}})
+    kept = rows("SELECT raw_event_data->'data'->'fields' AS fields FROM events")[0]["fields"]
+    assert kept == [{**fields[0], "value": "[redacted:field]"}, fields[1]]
+
+
+def test_a_card_that_is_sent_as_a_number_of_any_kind_is_masked(post, rows):
+    post({"event_type": "custom", "data": {"a": 4111111111111111.0, "b": 4111111111111112.0, "c": 0.5}})
+    kept = rows("SELECT raw_event_data->'data' AS data FROM events")[0]["data"]
+    assert kept == {"a": "[redacted:card]", "b": 4111111111111112.0, "c": 0.5}
+
+
 @pytest.mark.parametrize(
     ("name", "value", "kept"),
     [
@@ -150,6 +163,12 @@ def test_what_is_not_suspected_holds_nothing_to_mask(text):
         ("customerPhone", "(555) 010-0199", "[redacted:phone]"),
         ("mobile", 1712345678, "[redacted:phone]"),
         ("fax2", "030 23125 000", "[redacted:phone]"),
+        ("phone_number", "030 1234567", "[redacted:phone]"),
+        (
+            "phones",
+            ["030 1234567", {"value": 301234567, "kind": "home"}],
+            ["[redacted:phone]", {"value": "[redacted:phone]", "kind": "home"}],
+        ),
         ("mobile", True, True),
         ("phone_model", "Pixel 8", "Pixel 8"),
         ("phone", "Pixel 8", "Pixel 8"),

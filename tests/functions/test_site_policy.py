@@ -90,6 +90,33 @@ def test_a_site_masks_what_it_calls_personal_itself_and_no_other_site_does(post,
     assert (plain["data"], plain["n"]) == (data, None)
 
 
+def test_what_a_site_calls_personal_is_masked_in_addresses_too(post, rows, policy):
+    policy({"sensitive_fields": ["customer"], "sensitive_patterns": [r"KD-\d{6}"]})
+    post({"event_type": "custom", "url": "https://shop.example/?customer=12345&x=KD%2D123456&y=1"})
+    kept = "https://shop.example/?customer=[redacted:field]&x=[redacted:pattern]&y=1"
+    assert rows("SELECT url FROM events") == [{"url": kept}]
+
+
+def test_a_mask_leaves_what_an_event_is_known_by(post, rows, policy):
+    policy({"sensitive_fields": ["event_type", "session_id"], "sensitive_patterns": ["page"]})
+    post({"event_type": "page_view", "session_id": "page-session", "title": "page 1"})
+    [kept] = rows("SELECT event_type, session_id, raw_event_data->>'title' AS title FROM events")
+    assert kept == {"event_type": "page_view", "session_id": "page-session", "title": "[redacted:pattern] 1"}
+
+
+def test_the_exemption_bounds_what_buckets_keep_too(environ):
+    environ["CLIENT_S3_BUCKET"] = "a-bucket"
+    environ["POLICY"] = '{"consent": "exempt", "events_days": 700, "refused_days": 30}'
+    with pytest.raises(SettingsInvalid, match="objects_days of at most 760"):
+        current()
+
+
+def test_a_site_that_is_named_twice_is_refused(environ):
+    environ["SITE_POLICIES"] = '{"a.example": {"consent": "required"}, "a.example": {}}'
+    with pytest.raises(SettingsInvalid, match=r"SITE_POLICIES: has 'a.example' twice"):
+        current()
+
+
 def test_what_holds_for_all_sites_holds_for_one_that_says_nothing_of_it(policy):
     policy({"ip_address": "drop", "events_days": 30}, shop_example={"events_days": 60})
     assert current().policy_of("shop.example").ip_address == "drop"
@@ -105,14 +132,15 @@ def test_yaml_reads_off_as_no_and_means_off(environ, tmp_path):
 @pytest.mark.parametrize(
     ("of_all", "sites", "says"),
     [
-        ({"consent": "exempt"}, {}, "POLICY: consent: exempt wants events_days of at most 760"),
+        ({"consent": "exempt"}, {}, "POLICY: consent: exempt wants events_days and refused_days of at most 760"),
         (
-            {"consent": "exempt", "events_days": 90},
+            {"consent": "exempt", "events_days": 90, "refused_days": 90},
             {"a.example": {"ip_address": "keep"}},
             "a.example: consent: exempt wants ip",
         ),
         ({"sensitive_patterns": ["(a"]}, {}, "is no expression of RE2"),
-        ({"sensitive_patterns": ["a*"]}, {}, "matches the empty text"),
+        ({"sensitive_patterns": ["a*"]}, {}, "matches nothing at all too"),
+        ({"sensitive_patterns": [r"\b"]}, {}, "matches nothing at all too"),
         ({"ip": "drop"}, {}, "POLICY.ip is not a setting; docs/settings.md"),
         ({"events_days": 7}, {}, "POLICY.events_days"),
         ({}, {"www.a.example": {}}, "write its host as shop.example.com"),

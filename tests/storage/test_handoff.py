@@ -3,6 +3,8 @@
 import datetime as dt
 import gzip
 import itertools
+import subprocess
+import sys
 
 import pytest
 
@@ -11,6 +13,7 @@ from storage.errors import ExportRunning, HandoffInvalid
 from storage.export import erase, expire, handoff, run, verify
 
 KEY = b"demo-privacy-key"
+ERASE = "from storage import settings; from storage.export import erase; print(erase.run(settings.current()).completed)"
 DAY = {"from_time": "2026-11-23T00:00:00Z", "to_time": "2026-11-24T00:00:00Z"}
 
 
@@ -276,3 +279,50 @@ def test_a_hand_off_goes_as_a_whole_once_its_events_are_too_old(connection, buck
     assert "Versions" not in listed
     assert "DeleteMarkers" not in listed
     assert connection.execute("SELECT count(*) FROM handoffs").fetchone() == (0,)
+
+
+def test_an_erasure_between_the_reading_and_the_writing_of_a_hand_off_waits_for_it(
+    connection, read_bucket, buckets, many, hand_off, database_url, monkeypatch
+):
+    many(300)
+    real, begun = handoffs.keep_index, []
+
+    def keep_index(*arguments):
+        with database.connect(database_url) as other:
+            begun.append(erasures.erase(other, KEY, "visitor-42")["erasure_id"])
+        ran = subprocess.run([sys.executable, "-c", ERASE], capture_output=True, check=True)
+        assert ran.stdout == b"0\n"
+        real(*arguments)
+
+    monkeypatch.setattr(handoffs, "keep_index", keep_index)
+    done, _ = hand_off(formats=["json"])
+    assert erase.run(settings.current()).completed == 1
+    found = read_bucket(buckets.s3, buckets.names["client"], done["prefix"])
+    assert "visitor-42" not in {row["visitor_id"] for row in found.rows["json"]}
+    assert erasures.progress(connection, begun[0])["receipt"]["handoffs"][0]["rows_removed"] == 3
+
+
+@pytest.mark.parametrize("index", ["{}", None])
+def test_versions_of_what_lay_there_before_a_hand_off_was_made_again_go_too(
+    connection, buckets, many, hand_off, taken_out, index
+):
+    for name in buckets.names.values():
+        buckets.s3.put_bucket_versioning(Bucket=name, VersioningConfiguration={"Status": "Enabled"})
+    many(300)
+    hand_off(formats=["json"])
+    if index is None:
+        connection.execute("UPDATE handoffs SET visitor_hashes = NULL")
+    erasures.erase(connection, KEY, "visitor-42")
+    hand_off(formats=["json"])
+    taken_out()
+
+
+@pytest.mark.parametrize("visitor_id", ["visitor-42", "visitor-nobody"])
+def test_a_hand_off_of_an_earlier_release_is_gone_through_by_what_its_manifests_tell(
+    connection, buckets, many, hand_off, taken_out, visitor_id
+):
+    many(300)
+    hand_off(formats=["csv"])
+    connection.execute("UPDATE handoffs SET visitor_hashes = NULL, formats = '{}', layout = '{}'")
+    [told] = taken_out(visitor_id)["handoffs"]
+    assert told["rows_removed"] == (3 if visitor_id == "visitor-42" else 0)

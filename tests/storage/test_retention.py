@@ -320,3 +320,52 @@ def test_nobody_is_looked_for_in_buckets_when_nothing_was_dropped(connection, bu
     run.run(settings.current())
     assert not erasures.any_dropped(connection)
     assert held.held(connection, settings.current(), "visitor-42", 0)["events"] == []
+
+
+def test_a_batch_that_is_not_as_it_should_be_keeps_no_other_from_going(connection, buckets, many):
+    for days in (90, 60):
+        many(300, ago(days))
+        run.run(settings.current())
+    for item in buckets.s3.list_objects_v2(Bucket=buckets.names["client"], Prefix="analytics/manifests/")["Contents"][
+        :1
+    ]:
+        buckets.s3.delete_object(Bucket=buckets.names["client"], Key=item["Key"])
+    removed, refused = expire.run(settings.current(), 30)
+    assert (removed, len(refused)) == (3, 1)
+
+
+def test_what_is_delivered_again_to_a_bucket_that_forgot_goes_again(connection, buckets, many, delivered):
+    many(300, ago(60))
+    run.run(settings.current())
+    expire.run(settings.current(), 30)
+    listed = buckets.s3.list_objects_v2(Bucket=buckets.names["client"])["Contents"]
+    buckets.s3.delete_objects(
+        Bucket=buckets.names["client"], Delete={"Objects": [{"Key": one["Key"]} for one in listed]}
+    )
+    assert run.reopen_lost(settings.current()) == 1
+    run.run(settings.current())
+    begun = erasures.erase(connection, KEY, "visitor-42")
+    erase.run(settings.current())
+    assert erasures.progress(connection, begun["erasure_id"])["state"] == "completed"
+    assert len(next(iter(delivered("client").rows.values()))) == 297
+    assert expire.run(settings.current(), 30)[0] == 1
+
+
+def test_what_the_database_has_dropped_is_not_delivered_again(connection, buckets, many, policy):
+    many(300, ago(60))
+    run.run(settings.current())
+    policy({"events_days": 30})
+    drop(connection)
+    for item in buckets.s3.list_objects_v2(Bucket=buckets.names["client"], Prefix="analytics/manifests/")["Contents"]:
+        buckets.s3.delete_object(Bucket=buckets.names["client"], Key=item["Key"])
+    assert run.reopen_lost(settings.current()) == 0
+
+
+def test_once_no_bucket_is_set_any_more_nobody_waits_for_one(connection, buckets, many, policy, stored, environ):
+    many(300, ago(60))
+    run.run(settings.current())
+    many(300, ago(50))
+    for side in ("CLIENT", "BACKUP"):
+        environ[f"{side}_S3_BUCKET"] = ""
+    policy({"events_days": 30})
+    assert drop(connection)[0].events == 600

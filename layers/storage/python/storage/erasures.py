@@ -351,6 +351,15 @@ def dropped(connection: Connection, after: int, to: int) -> int:
     return int(row[0]) if row else 0
 
 
+def dropped_of(connection: Connection, batch_id: str) -> bool:
+    """Whether the database has dropped events of a batch because of their age."""
+    row = connection.execute(
+        "/* erasures.dropped_of */ SELECT EXISTS (SELECT 1 FROM erased_events WHERE expired AND batch_id = %s)",
+        (batch_id,),
+    ).fetchone()
+    return row is not None and bool(row[0])
+
+
 def any_dropped(connection: Connection) -> bool:
     """Whether the database has ever dropped events because of their age."""
     row = connection.execute(

@@ -85,6 +85,8 @@ def keep_index(connection: Connection, place: tuple[str, str, str], visitor_hash
            SET visitor_hashes = (SELECT coalesce(array_agg(DISTINCT one ORDER BY one), '{}')
                                    FROM unnest(visitor_hashes || %s::bigint[]) one)
          WHERE destination = %s AND bucket = %s AND prefix = %s
+           -- Who was in what lay there before is not known by knowing who is in it now.
+           AND visitor_hashes IS NOT NULL
         """,
         (list(visitor_hashes), *place),
     )
@@ -99,8 +101,8 @@ def affected(connection: Connection) -> list[Handoff]:
             SELECT h.destination, h.bucket, h.prefix, h.formats, h.layout,
                    array_agg(e.erasure_id ORDER BY e.requested_at) AS erasure_ids
               FROM erasures e
-              JOIN handoffs h ON h.began_at <= e.erased_at
-                             AND (h.visitor_hashes IS NULL OR e.visitor_hash = ANY (h.visitor_hashes))
+              -- One that began later may have older versions, of what lay there before.
+              JOIN handoffs h ON h.visitor_hashes IS NULL OR e.visitor_hash = ANY (h.visitor_hashes)
              WHERE e.state <> 'completed'
                AND NOT EXISTS (SELECT 1 FROM erasure_handoffs x
                                 WHERE x.erasure_id = e.erasure_id AND x.destination = h.destination

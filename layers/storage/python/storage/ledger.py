@@ -502,7 +502,7 @@ def reopen(connection: Connection, batch_ids: Sequence[str], destination: str) -
             """
             /* ledger.reopen */
             UPDATE export_deliveries
-               SET state = 'planned', written_at = NULL, delivered_at = NULL
+               SET state = 'planned', written_at = NULL, delivered_at = NULL, expired_at = NULL
              WHERE batch_id = ANY(%s) AND destination = %s
             """,
             (list(batch_ids), destination),

@@ -56,20 +56,21 @@ class Policy(BaseModel):
         options.log_errors = False
         for pattern in value:
             try:
-                matches_nothing = re2.compile(pattern, options).search("") is not None
+                compiled = re2.compile(pattern, options)
             except re2.error as error:
                 reason = error.args[0].decode() if isinstance(error.args[0], bytes) else error
                 raise ValueError(f"{pattern!r} is no expression of RE2: {reason}") from None
-            if matches_nothing:
-                raise ValueError(f"{pattern!r} matches the empty text, and so everything")
+            if any(not match.group() for text in ("", "a b-1") for match in compiled.finditer(text)):
+                raise ValueError(f"{pattern!r} matches nothing at all too, and so everywhere")
         return value
 
     @model_validator(mode="after")
     def _within_the_exemption(self) -> Self:
         if self.consent == "exempt" and self.ip_address == "keep":
             raise ValueError("consent: exempt wants ip_address: truncate or drop")
-        if self.consent == "exempt" and not (self.events_days and self.events_days <= EXEMPT_DAYS):
-            raise ValueError(f"consent: exempt wants events_days of at most {EXEMPT_DAYS}")
+        for days in (self.events_days, self.refused_days):
+            if self.consent == "exempt" and not (days and days <= EXEMPT_DAYS):
+                raise ValueError(f"consent: exempt wants events_days and refused_days of at most {EXEMPT_DAYS}")
         return self
 
     def of_site(self, differing: dict[str, object]) -> dict[str, object]:

@@ -188,7 +188,7 @@ def _before(connection: Connection, days: int) -> dt.datetime:
 
 
 def _delivered_to(connection: Connection, settings: Settings) -> int:
-    """The id up to which no bucket lacks an event; that of the last one where there is no bucket, or none is waited for."""
+    """The id up to which no bucket lacks an event; that of the last one where no bucket is set, or none is waited for."""
     row = connection.execute(
         """
         /* retention.delivered_to */
@@ -198,7 +198,7 @@ def _delivered_to(connection: Connection, settings: Settings) -> int:
     ).fetchone()
     assert row is not None, "a SELECT without FROM gives one row"
     last, delivered = row
-    if not settings.retention_waits_for_buckets or (delivered is None and not settings.destinations()):
+    if not settings.retention_waits_for_buckets or not settings.destinations():
         return last or 0
     return delivered or 0
 

@@ -27,7 +27,7 @@ from pydantic import (
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from storage.errors import SettingsInvalid
-from storage.policies import Policy
+from storage.policies import EXEMPT_DAYS, Policy
 from storage.rules import Filters, Transforms
 
 Format = Literal["json", "csv", "parquet"]
@@ -183,8 +183,8 @@ class Settings(BaseSettings):
     @classmethod
     def _rules(cls, value: object) -> object:
         try:
-            return json.loads(value) if isinstance(value, str) else value
-        except ValueError as error:
+            return json.loads(value, object_pairs_hook=_once) if isinstance(value, str) else value
+        except json.JSONDecodeError as error:
             raise ValueError(f"is not JSON: {error}") from None
 
     @field_validator("site_policies", mode="before")
@@ -302,6 +302,10 @@ class Settings(BaseSettings):
             raise ValueError(
                 "EXPORT_PARTITION_BY names sites in folders, and EXPORT_TRANSFORMS hides them; take one of both"
             )
+        kept = self.policy.objects_days
+        exempt = [one for one in (self.policy, *self.site_policies.values()) if one.consent == "exempt"]
+        if exempt and self.destinations() and not (kept and kept <= EXEMPT_DAYS):
+            raise ValueError(f"consent: exempt wants POLICY to have objects_days of at most {EXEMPT_DAYS}")
         if self.webhook_url and not self.webhook_secret:
             raise ValueError('WEBHOOK_URL wants WEBHOOK_SECRET; echo "whsec_$(openssl rand -base64 32)" makes one')
         for side in ("client", "backup"):
@@ -385,6 +389,15 @@ class Settings(BaseSettings):
             if destination.name == name:
                 return destination
         raise SettingsInvalid(f"{name.upper()}_S3_BUCKET is not set; name the bucket that events are delivered to")
+
+
+def _once(members: list[tuple[str, Any]]) -> dict[str, Any]:
+    """The members of an object of JSON, each of which is there once: of two the first would be lost without a word."""
+    found = dict(members)
+    if len(found) < len(members):
+        twice = next(name for name, _ in members if sum(name == one for one, _ in members) > 1)
+        raise ValueError(f"has {twice!r} twice")
+    return found
 
 
 def _is_secret(text: str) -> bool:

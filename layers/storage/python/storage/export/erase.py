@@ -88,12 +88,16 @@ class _Run:
     def _go_through_handoffs(self, has_time: Callable[[], bool]) -> None:
         # One that is under way keeps who is in it before a byte is sent, and is gone through once it is not.
         with database.held(self._connection, 4) as nobody_hands_off:
+            if not nobody_hands_off:
+                # What it has read, and has not said whose it is, may be anybody's.
+                self._hold(list(self._waiting.values()), "pending", "a hand-off is under way; the next run goes on")
+                return
             for handoff in handoffs.affected(self._connection):
                 for_whom = [self._waiting[one] for one in handoff.erasure_ids if one in self._waiting]
                 if handoff.destination in self._silent:
                     self._hold(for_whom, "blocked", self._silent[handoff.destination])
-                elif not (nobody_hands_off and has_time()):
-                    self._hold(for_whom, "pending", "a hand-off is under way; the next run goes on")
+                elif not has_time():
+                    self._hold(for_whom, "pending", "the next run goes on")
                 else:
                     with self._held_by_what_fails(f"hand-off {handoff.prefix}", handoff.destination, for_whom):
                         work = self._connection, self._settings, handoff, for_whom, self._key, self._fence
@@ -115,7 +119,12 @@ class _Run:
             self._hold(for_whom, "blocked", f"{where}: {type(error).__name__}: {' '.join(str(error).split())}")
 
     def _hold(self, whom: Sequence[Erasure], state: str, reason: str) -> None:
-        self._held |= {one.erasure_id: (state, reason) for one in whom}
+        # What somebody has to act on is said before what goes on by itself.
+        self._held |= {
+            one.erasure_id: (state, reason)
+            for one in whom
+            if state == "blocked" or self._held.get(one.erasure_id, ("", ""))[0] != "blocked"
+        }
 
     def _end(self) -> None:
         """Complete what nothing holds."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Callable
 
+from botocore.exceptions import BotoCoreError
+
 from storage import database, deliveries, handoffs, ledger, objects
 from storage.database import Connection
 from storage.errors import DeliveryFailed
@@ -43,18 +45,21 @@ def run(settings: Settings, days: int, has_time: Callable[[], bool] = lambda: Tr
 def _remove_all(
     connection: Connection, settings: Settings, days: int, has_time: Callable[[], bool]
 ) -> tuple[int, list[str]]:
-    removed, refused = 0, dict[str, str]()
+    removed, refused, silent = 0, list[str](), set[str]()
     fence = ledger.next_fence(connection)
     for batch_id, name in deliveries.older(connection, days, MOST):
-        if name in refused:
+        if name in silent:
             continue
         if not has_time():
             break
         try:
             removed += _remove(connection, settings, batch_id, name, fence)
         except (DeliveryFailed, Blocked) as error:
-            refused[name] = str(error)
-    return removed, list(refused.values())
+            # One batch that is not as it should be keeps no other; a bucket that nobody answers for is not asked again.
+            refused.append(str(error))
+            if isinstance(error.__cause__, BotoCoreError):
+                silent.add(name)
+    return removed, list(dict.fromkeys(refused))
 
 
 def _remove(connection: Connection, settings: Settings, batch_id: str, name: str, fence: int) -> int:

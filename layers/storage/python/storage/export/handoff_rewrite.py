@@ -49,6 +49,17 @@ class _Hour(Rewrite):
         removed = {int(name) for _, after in self.opened for name in after.get("removed", {})}
         return removed | {visitor for visitor, _ in self._gone.events.values()}
 
+    @property
+    def first_format(self) -> str:
+        """In which rows are counted."""
+        return self._delivery.formats[0]
+
+    @property
+    def knows_by(self) -> str:
+        """By what a row tells whose it is: the visitor's `id`, a `hash` of it, or nothing."""
+        names = Names(self._layout)
+        return "" if not names.visitor else "hash" if names.visitor_is_hashed else "id"
+
     def forget(self) -> None:
         """Nothing is about to be put anywhere any more."""
         deliveries.forget_rewrites(self._connection, self._delivery)
@@ -67,18 +78,18 @@ def rewrite(
         DeliveryFailed: the bucket refuses, or cannot be reached.
     """
     own = destination_of(settings, of.destination, of.bucket).model_copy(update={"prefix": of.prefix})
-    layout = Layout(formats=tuple(of.formats), **of.layout)
     hours, written = [], 0
-    for delivery, manifest in _deliveries(own, of, layout):
+    for delivery, manifest in _deliveries(own, of):
+        layout = Layout(formats=tuple(delivery.formats), **delivery.layout)
         hours.append(_Hour(connection, own, delivery, layout, for_whom, key, fence, manifest=manifest))
         written += hours[-1].run()
-    _require_found(of, layout, hours, for_whom)
+    _require_found(of, hours, for_whom)
     known = {item["key"] for hour in hours for _, item in hour.opened}
     for name in objects.keys_of_versions(own, f"{own.prefix}/events/"):
         objects.purge(own, name, keep=name in known)
     with connection.transaction():
         for erasure in for_whom:
-            parts = [told(erasure, hour.opened, of.formats[0]) for hour in hours]
+            parts = [told(erasure, hour.opened, hour.first_format) for hour in hours]
             rows, seen = sum(part[0] for part in parts), [item for part in parts for item in part[1]]
             handoffs.done(connection, erasure.erasure_id, of, rows, seen)
         for hour in hours:
@@ -86,12 +97,15 @@ def rewrite(
     return written
 
 
-def _deliveries(own: Destination, of: Handoff, layout: Layout) -> Iterator[tuple[Delivery, dict[str, Any]]]:
+def _deliveries(own: Destination, of: Handoff) -> Iterator[tuple[Delivery, dict[str, Any]]]:
     """What each manifest tells, as of a batch that was delivered."""
     for key in objects.keys(own, f"{own.prefix}/manifests/"):
         text, _ = objects.fetch(own, key)
         told_of = orjson.loads(text)
         window, ids = told_of["window"], told_of["id_range"]
+        # Of one that an earlier release made, the manifest alone tells as what it was written.
+        formats = of.formats or list(dict.fromkeys(item["format"] for item in told_of["objects"]))
+        rules = {name: told_of[name] for name in ("filters", "transforms") if name in told_of}
         yield (
             Delivery(
                 told_of["batch_id"],
@@ -99,8 +113,8 @@ def _deliveries(own: Destination, of: Handoff, layout: Layout) -> Iterator[tuple
                 ids["to"],
                 dt.datetime.fromisoformat(window["start"]),
                 dt.datetime.fromisoformat(window["end"]),
-                of.formats,
-                layout.model_dump(mode="json", exclude={"formats"}),
+                formats,
+                of.layout or rules,
                 own.name,
                 own.bucket,
                 told_of["objects"],
@@ -116,13 +130,13 @@ def _deliveries(own: Destination, of: Handoff, layout: Layout) -> Iterator[tuple
         )
 
 
-def _require_found(of: Handoff, layout: Layout, hours: Sequence[_Hour], for_whom: Sequence[Erasure]) -> None:
+def _require_found(of: Handoff, hours: Sequence[_Hour], for_whom: Sequence[Erasure]) -> None:
     """Where it hides who a row is of, and nobody knows it otherwise, somebody has to decide."""
-    names = Names(layout)
-    if names.visitor and not names.visitor_is_hashed:
+    told_by = {hour.knows_by for hour in hours}
+    if told_by <= {"id"}:
         return
     known = {visitor for hour in hours for visitor in hour.found}
-    known |= {one.visitor_hash for one in for_whom if names.visitor and one.exported_as}
+    known |= {one.visitor_hash for one in for_whom if one.exported_as and "" not in told_by}
     if not {one.visitor_hash for one in for_whom} <= known:
         raise Blocked(
             f"{of.destination} bucket {of.bucket}: {of.prefix}/ hides whose rows it holds, and the database has none of "

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 
-from storage import alarms, database, ledger, objects, runs, visitors
+from storage import alarms, database, erasures, ledger, objects, runs, visitors
 from storage.errors import DeliveryFailed, ExportRunning
 from storage.export import balances, contract
 from storage.export.deliver import deliver
@@ -144,7 +144,10 @@ def reopen_lost(settings: Settings) -> int:
                 missing = [
                     batch_id
                     for batch_id, bucket, key in ledger.delivered_manifests(connection, destination.name)
-                    if bucket == destination.bucket and not objects.exists(destination, key)
+                    if bucket == destination.bucket
+                    and not objects.exists(destination, key)
+                    # What the database has dropped it cannot deliver again.
+                    and not erasures.dropped_of(connection, batch_id)
                 ]
                 ledger.reopen(connection, missing, destination.name)
                 lost += len(missing)
