@@ -13,6 +13,7 @@ from cli.invoke import invoke
 from cli.logs import logs
 from cli.machine import MachineInvalid
 from cli.policy import policy
+from cli.receipt import receipt
 from cli.restore import restore
 from cli.run import run
 from cli.running import NotRunning
@@ -32,7 +33,7 @@ def commands() -> None:
     """First-party web analytics data that the client owns."""
 
 
-for command in (run, status, export, verify, check, restore, erase, visitor, policy, invoke, logs):
+for command in (run, status, export, verify, check, restore, erase, receipt, visitor, policy, invoke, logs):
     commands.add_command(command)
 
 

@@ -52,6 +52,8 @@ def export(visitor_id: str, output: Path | None) -> None:
         "made_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "events": len(events),
         "rejected_events": len(refused),
+        "looked_in": "the database, and buckets that have what it has dropped, as it was stored",
+        "not_looked_in": "hand-offs, and a bucket whose transforms change what it gets where there is no backup bucket",
     }
     try:
         descriptor = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)

@@ -40,6 +40,21 @@ def evothesis(tmp_path):
     return evothesis
 
 
+def receipt_is_checked(evothesis, file):
+    """A receipt is as it was signed by this installation, and nothing else is."""
+    told = json.loads(evothesis("erase", "visitor-4711", "--json").out)["receipt"]
+    file.write_text(json.dumps(told))
+    valid = evothesis("receipt", str(file))
+    assert (valid.status, valid.out.startswith(f"valid: erasure {told['erasure_id']}")) == (0, True)
+    assert evothesis("receipt").out.strip() == told["signature"]["public_key"]
+    another = evothesis("receipt", str(file), "--public-key", "A" * 43 + "=")
+    assert (another.status, "it is signed by" in another.err) == (1, True)
+    file.write_text(json.dumps({**told, "events_erased": 7}))
+    altered = evothesis("receipt", str(file))
+    assert (altered.status, altered.err) == (1, "not valid: it was altered\n")
+    assert evothesis("receipt", "-", stdin="{}").status == 2
+
+
 def copy_is_whole(evothesis, archive):
     """A copy of what is held of the visitor is made once, for whoever asks alone."""
     copied = evothesis("visitor", "export", "visitor-4711", "-o", str(archive))
@@ -90,6 +105,7 @@ def test_a_day_with_it(run, evothesis, tmp_path):
     assert "completed" in erased.out
     assert erased.out.count(": 3 rows, 1 objects") == 2
     assert "visitor-4711" not in erased.out
+    receipt_is_checked(evothesis, tmp_path / "receipt.json")
     assert evothesis("verify").status == 0
     assert evothesis("erase", "no id").status == 1
 
