@@ -2,7 +2,7 @@
 
     .venv/bin/python benchmarks/retention.py [--rows 10000000] [--seconds 60] [--events 1000]
 
-Three times the same load: before, while retention runs, and after it has ended. Ends with a status other than 0 when an
+Once to warm up, then three times the same load: before, while retention runs, and after it has ended. Ends with a status other than 0 when an
 event that is too old is left, a younger one is gone, or a beacon was refused.
 """
 
@@ -84,6 +84,9 @@ def main() -> None:
             fill(connection, options.rows)
             print(f"{options.rows:,} old events stored in {time.monotonic() - began:.0f} s", flush=True)
             settle(connection)
+            # What the disk still owes for the filling is paid by a load that nobody counts.
+            load(options)
+            settle(connection)
             before = load(options)
             command = [ROOT / ".venv" / "bin" / "evothesis", "invoke", "Retention"]
             began = time.monotonic()
@@ -96,7 +99,7 @@ def main() -> None:
             took = time.monotonic() - began
             settle(connection)
             after = load(options)
-            old, young = connection.execute(
+            old, stored = connection.execute(
                 "SELECT count(*) FILTER (WHERE created_at < now() - make_interval(days => %s)), count(*) FROM events",
                 (DAYS,),
             ).fetchone() or (0, 0)
@@ -107,8 +110,11 @@ def main() -> None:
     print(f"collect's p99 while retention runs over that without: {during.p99_ms / usual:.2f}")
     if failures := sum(seen.failures for seen in (before, during, after)):
         sys.exit(f"{failures} beacons were not taken")
-    if old or young - old < options.events * options.seconds:
-        sys.exit(f"{old} events that are too old are left, and {young - old} younger ones")
+    if stored - old < options.events * options.seconds:
+        sys.exit(f"only {stored - old} younger events are left")
+    # What one invocation has no time for is left to the next.
+    if old and not json.loads(said)["unfinished"]:
+        sys.exit(f"{old} events that are too old are left")
 
 
 if __name__ == "__main__":

@@ -14,9 +14,9 @@ from storage.database import Connection
 from storage.policies import Policy
 from storage.settings import Settings
 
-BITE = 1000
+BITE = 500
 # After each bite the disk is left to others for so many times as long as it took.
-REST = 5.0
+REST = 15.0
 
 
 @dataclass(frozen=True, slots=True)
