@@ -181,10 +181,11 @@ class Cleaner:
             self._refuse("number_out_of_range", "a number does not fit 64 bits; send it as a string")
             return CUT
         whole = int(number) if isinstance(number, int) or number.is_integer() else 0
-        clean = redaction.redact_number(whole) if whole and redaction.redact_number(whole) != whole else number
-        if isinstance(clean, str):
-            self._count_marks(clean)
-        return clean
+        masked = redaction.redact_number(whole)
+        if not isinstance(masked, str):
+            return number
+        self._count_marks(masked)
+        return masked
 
     def _count_marks(self, text: str) -> None:
         self.redactions.update(redaction.MARK.findall(text))

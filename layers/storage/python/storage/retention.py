@@ -99,21 +99,29 @@ def _drop_events(
         "limit": limit,
         "bite": BITE,
     }
-    while True:
-        if not has_time():
-            outcome.unfinished = True
-            return
-        began = time.monotonic()
+
+    def bite() -> bool:
         row = connection.execute(BITE_OF_EVENTS, bounds).fetchone()
         assert row is not None, "an aggregate gives one row"
         looked_at, dropped, reached_the_young = row
         outcome.events += dropped
-        if reached_the_young:
-            return
-        if looked_at < BITE:
+        if looked_at < BITE and not reached_the_young:
             outcome.waits_for_bucket = outcome.waits_for_bucket or _older_beyond(connection, limit, bounds["before"])
+        return bool(looked_at == BITE and not reached_the_young)
+
+    _in_bites(bite, outcome, has_time, rest)
+
+
+def _in_bites(
+    bite: Callable[[], bool], outcome: Outcome, has_time: Callable[[], bool], rest: Callable[[float], None]
+) -> None:
+    """Take one bite after the other, with a rest between them, until *bite* says that there is no more, or time is over."""
+    while has_time():
+        began = time.monotonic()
+        if not bite():
             return
         rest(REST * (time.monotonic() - began))
+    outcome.unfinished = True
 
 
 # Ids follow the time of arrival but for transactions that overlap, so the first bite that holds a younger event is the last
@@ -159,11 +167,8 @@ def _drop_refused(
         "before": _before(connection, rule.days),
         "bite": BITE,
     }
-    while True:
-        if not has_time():
-            outcome.unfinished = True
-            return
-        began = time.monotonic()
+
+    def bite() -> bool:
         dropped = connection.execute(
             """
             /* retention.refused */
@@ -175,9 +180,9 @@ def _drop_refused(
             bounds,
         ).rowcount
         outcome.refused += dropped
-        if dropped < BITE:
-            return
-        rest(REST * (time.monotonic() - began))
+        return dropped == BITE
+
+    _in_bites(bite, outcome, has_time, rest)
 
 
 def _before(connection: Connection, days: int) -> dt.datetime:

@@ -40,8 +40,8 @@ def held(connection: Connection, settings: Settings, visitor_id: str, after: int
     visitor_hash = visitors.hash_of(settings.require_privacy_key(), visitor_id)
     for batch in _batches(connection, visitor_hash, after):
         found = sorted(_rows(connection, settings, batch, visitor_id, visitor_hash, after), key=lambda row: row["id"])
-        missing = [row for row in found if row["id"] in _only_there(connection, [row["id"] for row in found])]
-        if missing:
+        only_there = _only_there(connection, [row["id"] for row in found])
+        if missing := [row for row in found if row["id"] in only_there]:
             page, more = portability.page_of(missing)
             return {"events": page, "rejected_events": [], "next": f"bucket-{page[-1]['id'] if more else batch.to_id}"}
     return {"events": [], "rejected_events": [], "next": None}
