@@ -22,9 +22,9 @@ MOST = 1000
 def run(settings: Settings, days: int, has_time: Callable[[], bool] = lambda: True) -> tuple[int, list[str]]:
     """Remove the objects of all batches that ended so many days ago, with all their versions; gives how many, and what refused.
 
-    What was handed off beside them goes as a whole. A batch that any bucket still lacks stays in all of them. The manifest is written first, so nobody reads of objects
-    that are gone; whoever is killed in between leaves what the next run does again. A bucket that refuses keeps its
-    objects until a run in which it does not.
+    What was handed off beside them goes as a whole. A batch that any bucket still lacks stays in all of them. The
+    manifest is written first, so nobody reads of objects that are gone; whoever is killed in between leaves what the next
+    run does again. A bucket that refuses keeps its objects until a run in which it does not.
 
     Raises:
         DatabaseUnavailable: PostgreSQL went away; the next run goes on.
