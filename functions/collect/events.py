@@ -37,7 +37,8 @@ ENVELOPE_BYTES = 4096
 # Beside the members of an event, how many of its values are masked, by kind.
 REDACTIONS = "_redactions"
 
-CONSENT_NAMES = ("analytics", "state", "granted")
+# The last is what Google's consent mode calls it.
+CONSENT_NAMES = ("analytics", "state", "granted", "analytics_storage")
 CONSENT_GRANTED = frozenset({"true", "granted", "yes", "1"})
 
 

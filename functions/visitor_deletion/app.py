@@ -80,6 +80,12 @@ def copy(visitor_id: str) -> Response:
     return answer(database.run(url, lambda connection: held.held(connection, current, visitor_id, after)))
 
 
+@api.route("/erasures", "GET")
+def waiting() -> Response:
+    """The erasures that are not completed."""
+    return answer({"erasures": database.run(settings.current().require_database(), erasures.waiting)})
+
+
 @api.route("/erasures/{erasure_id}", "GET")
 def progress(erasure_id: str) -> Response:
     """How far an erasure is, and its receipt once it is completed."""

@@ -44,10 +44,11 @@ def erase(visitor_id: str, dry_run: bool, confirm: bool, as_json: bool) -> None:
 def _print(answer: dict[str, Any]) -> None:
     if "dry_run" in answer:
         click.echo(
-            f"{answer['events']:,} events ({answer['share']:.1%} of all), {answer['rejected_events']:,} refused ones"
+            f"in the database {answer['events']:,} events ({answer['share']:.1%} of all there), "
+            f"{answer['rejected_events']:,} refused ones"
         )
         click.echo(
-            f"{answer['objects']:,} objects to write anew, {answer['batches_to_read']:,} batches to read through, "
+            f"in the buckets {answer['objects']:,} objects to write anew, {answer['batches_to_read']:,} batches to read through, "
             f"{answer['handoffs']:,} hand-offs to go through"
         )
         return
@@ -68,5 +69,7 @@ def _print(answer: dict[str, Any]) -> None:
     found = answer.get("receipt", {}).get("buckets") or answer.get("receipt", {}).get("handoffs")
     if answer["state"] == "completed" and not (found or answer["events_erased"] or answer["rejected_events_erased"]):
         click.echo("  nothing was held of this id; look whether it is spelled right")
+    if answer["state"] == "completed":
+        click.echo(f"  `evothesis receipt {answer['erasure_id']}` prints the signed receipt")
     if "reason" in answer:
         click.echo(f"  {answer['reason']}")

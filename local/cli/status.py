@@ -19,13 +19,19 @@ def status(as_json: bool) -> None:
     _, health = running.get("/health")
     code, count = running.get("/events/count")
     _, exports = running.get("/export/status")
+    _, waiting = running.get("/erasures")
     if code != 200:
-        count, exports = {}, {}
+        count, exports, waiting = {}, {}, {}
+    erasures = waiting.get("erasures", [])
     if as_json:
-        click.echo(json.dumps({"health": health, "events": count.get("count"), "export": exports}, indent=2))
+        told = {"health": health, "events": count.get("count"), "export": exports, "erasures": erasures}
+        click.echo(json.dumps(told, indent=2))
     else:
         _print(running, health, count, exports)
+        for item in erasures:
+            _print_erasure(item)
     failing = any(item["last_error"] for item in exports.get("destinations", []))
+    failing = failing or any(item["state"] == "blocked" for item in erasures)
     sys.exit(0 if health.get("status") == "ok" and not failing else 1)
 
 
@@ -39,6 +45,12 @@ def _print(running: Running, health: dict[str, Any], count: dict[str, Any], expo
         click.echo(f"next run   {exports['next_run_at'][:19]}Z")
     for item in exports.get("destinations", []):
         _print_destination(item)
+
+
+def _print_erasure(item: dict[str, Any]) -> None:
+    click.echo(f"erasure    {item['erasure_id']} of {item['requested_at'][:19]}Z is {item['state']}")
+    if item["reason"]:
+        click.echo(click.style(f"           {item['reason']}", fg="red" if item["state"] == "blocked" else None))
 
 
 def _print_destination(item: dict[str, Any]) -> None:

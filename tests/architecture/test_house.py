@@ -97,6 +97,13 @@ def test_what_the_runner_is_set_to_reaches_the_functions(environ):
     assert functions["ExportScheduled"].environment["CLIENT_S3_BUCKET"] == "a-bucket"
 
 
+def test_the_policies_that_can_be_asked_for_are_those_that_are_obeyed():
+    given = {"DatabaseUrl": "-", "AdminToken": "-", "PrivacyKey": "-", "Policy": "{a}", "SitePolicies": "{b}"}
+    functions = template.load(ROOT / "sam-template.yaml", given).functions
+    for name in ("Collect", "Retention", "ExportScheduled"):
+        assert (functions[name].environment["POLICY"], functions[name].environment["SITE_POLICIES"]) == ("{a}", "{b}")
+
+
 def test_every_route_is_documented():
     documented = set(re.findall(r"^### `(\w+) (\S+)`", (ROOT / "docs" / "api.md").read_text(), re.MULTILINE))
     routes = {

@@ -173,6 +173,7 @@ def test_a_privacy_signal_keeps_everything_out_but_a_number(post, rows, headers,
         {"analytics": None, "state": "denied"},
         {"analytics": True, "state": "denied"},
         {"granted": False},
+        {"analytics_storage": "denied", "ad_storage": "granted"},
         {"analytics": {"deep": True}},
         [True],
         "denied",
@@ -197,7 +198,15 @@ def test_refused_consent_of_one_event_keeps_that_one_out(post, rows):
 
 
 @pytest.mark.parametrize(
-    "consent", [{"analytics": True, "source": "tcf"}, {"state": "granted"}, {"source": "none"}, True, None]
+    "consent",
+    [
+        {"analytics": True, "source": "tcf"},
+        {"state": "granted"},
+        {"source": "none"},
+        {"analytics_storage": "granted"},
+        True,
+        None,
+    ],
 )
 def test_consent_that_was_given_or_not_asked_for_changes_nothing(post, consent):
     assert post({"consent": consent, "events": [page_view()]}).status == 202

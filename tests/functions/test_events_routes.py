@@ -15,6 +15,7 @@ ADMIN_ROUTES = [
     (export_scheduled.app, "GET", "/export/config"),
     (domain_discovery.app, "GET", "/sites"),
     (visitor_deletion.app, "DELETE", "/visitors/visitor-1"),
+    (visitor_deletion.app, "GET", "/erasures"),
     (visitor_deletion.app, "GET", "/erasures/00000000-0000-0000-0000-000000000000"),
 ]
 

@@ -4,7 +4,7 @@ import pytest
 
 import domain_discovery.app
 import visitor_deletion.app
-from storage import database, portability, webhooks
+from storage import database, erasures, portability, webhooks
 
 SCHEDULED = {"source": "aws.events", "detail-type": "Scheduled Event", "detail": {}}
 
@@ -157,6 +157,18 @@ def test_what_is_no_visitor_id_is_named(call, database_url, visitor_id):
     answer = call(visitor_deletion.app.handler, "DELETE", f"/visitors/{visitor_id}")
     assert (answer.status, answer.json["error"]["code"]) == (400, "visitor_id_invalid")
     assert visitor_id not in answer.text
+
+
+def test_erasures_that_wait_are_listed_and_what_blocks_one_comes_first(call, connection, database_url):
+    ids = [call(visitor_deletion.app.handler, "DELETE", f"/visitors/visitor-{n}").json["erasure_id"] for n in range(3)]
+    erasures.hold(connection, ids[2], "blocked", "client bucket events: denied")
+    listed = call(visitor_deletion.app.handler, "GET", "/erasures").json["erasures"]
+    assert [(one["erasure_id"], one["state"]) for one in listed] == [
+        (ids[2], "blocked"),
+        (ids[0], "pending"),
+        (ids[1], "pending"),
+    ]
+    assert listed[0]["reason"] == "client bucket events: denied"
 
 
 @pytest.mark.parametrize(

@@ -43,7 +43,11 @@ def evothesis(tmp_path):
 def receipt_is_checked(evothesis, file):
     """A receipt is as it was signed by this installation, and nothing else is."""
     told = json.loads(evothesis("erase", "visitor-4711", "--json").out)["receipt"]
-    file.write_text(json.dumps(told))
+    file.write_text(evothesis("receipt", told["erasure_id"]).out)
+    assert json.loads(file.read_text()) == told
+    assert evothesis("receipt", "00000000-0000-0000-0000-000000000000").status == 1
+    missing = evothesis("receipt", "no-such-file")
+    assert (missing.status, "No such file" in missing.err) == (2, True)
     valid = evothesis("receipt", str(file))
     assert (valid.status, valid.out.startswith(f"valid: erasure {told['erasure_id']}")) == (0, True)
     assert evothesis("receipt").out.strip() == told["signature"]["public_key"]

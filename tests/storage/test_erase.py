@@ -397,6 +397,16 @@ def test_an_object_that_was_altered_blocks_the_erasure(connection, buckets, many
     assert (found["state"], "other bytes than were delivered" in found["reason"]) == ("blocked", True)
 
 
+def test_the_statistics_of_the_database_quote_nothing_of_the_visitor(connection, buckets, many):
+    many(300)
+    quoted = "SELECT count(*) FROM pg_stats WHERE tablename = 'events' AND pg_stats::text ~ '\\mvisitor-42\\M'"
+    connection.execute("ANALYZE events")
+    assert connection.execute(quoted).fetchone() != (0,)
+    erasures.erase(connection, KEY, VISITOR)
+    assert erase.run(settings.current()).completed == 1
+    assert connection.execute(quoted).fetchone() == (0,)
+
+
 def test_a_bucket_that_is_not_set_any_more_blocks_the_erasure(connection, buckets, many, environ):
     many(300)
     export()

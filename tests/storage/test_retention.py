@@ -5,6 +5,7 @@ import datetime as dt
 import pytest
 
 from storage import balance, database, deliveries, erasures, events, portability, refusals, retention, settings
+from storage.errors import DeliveryFailed
 from storage.export import erase, expire, held, run, verify
 from storage.refusals import Refusal
 
@@ -317,6 +318,27 @@ def test_a_copy_has_what_only_buckets_have(connection, buckets, many, policy, en
 
     assert {row["id"] for row in there} == {row["id"] for row in before}
     assert len(there) == len(before) == 6
+
+
+def test_a_copy_that_would_not_be_whole_is_refused_and_a_bucket_that_has_all_is_enough(
+    connection, buckets, many, policy
+):
+    many(300, ago(60))
+    run.run(settings.current())
+    before = portability.held(connection, "visitor-42")["events"]
+    policy({"events_days": 30})
+    drop(connection)
+
+    def forget(side):
+        for item in buckets.s3.list_objects_v2(Bucket=buckets.names[side], Prefix="analytics/events/")["Contents"]:
+            buckets.s3.delete_object(Bucket=buckets.names[side], Key=item["Key"])
+
+    forget("backup")
+    there = held.held(connection, settings.current(), "visitor-42", 0)["events"]
+    assert {row["id"] for row in there} == {row["id"] for row in before}
+    forget("client")
+    with pytest.raises(DeliveryFailed, match=r"would not be whole: backup bucket .* is missing.*; client bucket"):
+        held.held(connection, settings.current(), "visitor-42", 0)
 
 
 def test_nobody_is_looked_for_in_buckets_when_nothing_was_dropped(connection, buckets, many):

@@ -111,8 +111,12 @@ def _client(destination: Destination) -> S3Client:
             connect_timeout=CONNECT_SECONDS,
             read_timeout=READ_SECONDS,
             retries={"mode": "standard", "max_attempts": 4},
-            # Endpoints of one's own seldom answer to bucket.host names.
-            s3={"addressing_style": "path" if destination.endpoint_url else "auto"},
+            s3={
+                # Endpoints of one's own seldom answer to bucket.host names.
+                "addressing_style": "path" if destination.endpoint_url else "auto",
+                # What is large brings a checksum, in a header that is signed: none has to hash it once more to sign it.
+                "payload_signing_enabled": False,
+            },
         ),
     )
 

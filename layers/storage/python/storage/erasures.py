@@ -162,6 +162,32 @@ def progress(connection: Connection, erasure_id: UUID) -> dict[str, Any]:
     return {name: value for name, value in row.items() if value is not None}
 
 
+def waiting(connection: Connection) -> list[dict[str, Any]]:
+    """How far the erasures are that are not completed, those first that somebody has to act on, then the oldest."""
+    with connection.cursor(row_factory=dict_row) as cursor:
+        return cursor.execute(
+            """
+            /* erasures.waiting */
+            SELECT erasure_id, state, reason, requested_at, events_erased, rejected_events_erased
+              FROM erasures WHERE state <> 'completed' ORDER BY state, requested_at, erasure_id
+            """
+        ).fetchall()
+
+
+def forget_samples(connection: Connection) -> None:
+    """Let PostgreSQL's statistics, which quote values that are frequent, be of the rows that are left.
+
+    Raises:
+        WritersBusy: whoever cleans a table up does not come to an end.
+    """
+    try:
+        with connection.transaction():
+            connection.execute("SET LOCAL lock_timeout = '20s'")
+            connection.execute("/* erasures.forget_samples */ ANALYZE events, rejected_events")
+    except psycopg.errors.LockNotAvailable:
+        raise WritersBusy("PostgreSQL's statistics still quote the visitor: a VACUUM is under way") from None
+
+
 def unfinished(connection: Connection) -> list[Erasure]:
     """The erasures that are not completed, oldest first."""
     with connection.cursor(row_factory=class_row(Erasure)) as cursor:

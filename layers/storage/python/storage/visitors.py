@@ -91,14 +91,15 @@ def keep_index(connection: Connection, batch_id: str, object_key: str, visitor_h
     connection.execute(
         """
         /* visitors.keep_index */
-        INSERT INTO object_visitors AS known (batch_id, object, visitor_hashes) VALUES (%s, %s, %s)
+        INSERT INTO object_visitors AS known (batch_id, object, visitor_hashes) VALUES (%s, %s, %s::bigint[])
             ON CONFLICT ON CONSTRAINT object_visitors_pkey
             DO UPDATE SET visitor_hashes = (
                 SELECT coalesce(array_agg(DISTINCT one ORDER BY one), '{}')
                   FROM unnest(known.visitor_hashes || excluded.visitor_hashes) one)
              WHERE known.visitor_hashes <> excluded.visitor_hashes
         """,
-        (batch_id, object_key, list(visitor_hashes)),
+        # As text: tens of thousands of numbers, which psycopg would look at one by one.
+        (batch_id, object_key, f"{{{','.join(map(str, visitor_hashes))}}}"),
     )
 
 

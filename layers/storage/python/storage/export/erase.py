@@ -13,7 +13,7 @@ from botocore.exceptions import BotoCoreError
 from storage import database, erasures, handoffs, ledger, visitors
 from storage.database import Connection
 from storage.erasures import Affected, Erasure
-from storage.errors import DeliveryFailed, StorageError
+from storage.errors import DeliveryFailed, StorageError, WritersBusy
 from storage.export import receipts
 from storage.export.batch_rewrite import Blocked, of_batch
 from storage.export.handoff_rewrite import rewrite
@@ -129,6 +129,11 @@ class _Run:
     def _end(self) -> None:
         """Complete what nothing holds."""
         completed = []
+        if free := [one for one in self._waiting.values() if one.erasure_id not in self._held]:
+            try:
+                erasures.forget_samples(self._connection)
+            except WritersBusy as error:
+                self._hold(free, "pending", str(error))
         for erasure in self._waiting.values():
             try:
                 if erasure.erasure_id not in self._held:

@@ -11,21 +11,22 @@ from psycopg.rows import class_row
 
 from storage import deliveries, objects, portability, visitors
 from storage.database import Connection
+from storage.deliveries import Delivery
 from storage.errors import DeliveryFailed
 from storage.export.batch_rewrite import Blocked, destination_of
 from storage.export.decode import rows
 from storage.export.layout import Layout
 from storage.export.read import ROWS
-from storage.settings import Settings
+from storage.settings import Destination, Settings
 
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """A batch of which the database dropped events, that may hold the visitor, and a bucket that has it."""
+    """A batch of which the database dropped events, that may hold the visitor, and the buckets that have it."""
 
     batch_id: str
     to_id: int
-    destination: str
+    destinations: list[str]
 
 
 def held(connection: Connection, settings: Settings, visitor_id: str, after: int) -> dict[str, Any]:
@@ -35,11 +36,11 @@ def held(connection: Connection, settings: Settings, visitor_id: str, after: int
     whose a row is, is left out.
 
     Raises:
-        DeliveryFailed: a bucket cannot be read.
+        DeliveryFailed: no bucket that has a batch can be read, or has it whole.
     """
     visitor_hash = visitors.hash_of(settings.require_privacy_key(), visitor_id)
     for batch in _batches(connection, visitor_hash, after):
-        found = sorted(_rows(connection, settings, batch, visitor_id, visitor_hash, after), key=lambda row: row["id"])
+        found = sorted(_found(connection, settings, batch, visitor_id, visitor_hash, after), key=lambda row: row["id"])
         only_there = _only_there(connection, [row["id"] for row in found])
         if missing := [row for row in found if row["id"] in only_there]:
             page, more = portability.page_of(missing)
@@ -52,41 +53,60 @@ def _batches(connection: Connection, visitor_hash: int, after: int) -> list[Held
         return cursor.execute(
             """
             /* held.batches */
-            SELECT DISTINCT ON (b.to_id) b.batch_id, b.to_id, d.destination
+            SELECT b.batch_id, b.to_id, array_agg(d.destination::text ORDER BY d.destination) AS destinations
               FROM export_batches b JOIN export_deliveries d USING (batch_id)
              WHERE b.to_id > %(after)s AND d.delivered_at IS NOT NULL AND d.expired_at IS NULL AND d.objects <> '[]'
                AND EXISTS (SELECT 1 FROM erased_events x WHERE x.batch_id = b.batch_id AND x.expired)
                AND (d.unindexed OR EXISTS (SELECT 1 FROM object_visitors o
                                             WHERE o.batch_id = b.batch_id AND %(visitor_hash)s = ANY (o.visitor_hashes)))
-             ORDER BY b.to_id, d.destination
+             GROUP BY b.batch_id, b.to_id ORDER BY b.to_id
             """,
             {"after": after, "visitor_hash": visitor_hash},
         ).fetchall()
 
 
-def _rows(
+def _found(
     connection: Connection, settings: Settings, batch: Held, visitor_id: str, visitor_hash: int, after: int
+) -> list[dict[str, Any]]:
+    """The visitor's rows of a batch, of the first bucket that has them whole."""
+    failures = []
+    for name in batch.destinations:
+        delivery = deliveries.find(connection, batch.batch_id, name)
+        layout = Layout(formats=tuple(delivery.formats), **delivery.layout)
+        try:
+            destination = destination_of(settings, name, delivery.bucket)
+            if layout.of_destination(destination.name).is_complete():
+                found = _rows(connection, delivery, destination, visitor_id, visitor_hash)
+                return [row for row in found if row["id"] > after]
+        except (DeliveryFailed, Blocked) as error:
+            failures.append(str(error))
+    if failures:
+        raise DeliveryFailed(f"the copy would not be whole: {'; '.join(failures)}")
+    return []
+
+
+def _rows(
+    connection: Connection, delivery: Delivery, destination: Destination, visitor_id: str, visitor_hash: int
 ) -> Iterator[dict[str, Any]]:
-    delivery = deliveries.find(connection, batch.batch_id, batch.destination)
-    try:
-        destination = destination_of(settings, delivery.destination, delivery.bucket)
-    except Blocked as error:
-        raise DeliveryFailed(str(error)) from None
-    if not Layout(formats=tuple(delivery.formats), **delivery.layout).of_destination(destination.name).is_complete():
-        return
-    index = visitors.held_by(connection, batch.batch_id, [visitor_hash])
+    index = visitors.held_by(connection, delivery.batch_id, [visitor_hash])
+    # An eraser may be at it.
+    announced = deliveries.rewrites(connection, delivery.batch_id, delivery.destination)
     for item in delivery.objects:
-        below = item["key"].removeprefix(f"{destination.prefix}/")
+        key = item["key"]
+        below = key.removeprefix(f"{destination.prefix}/")
         if item["format"] != delivery.formats[0] or not (delivery.unindexed or index.get(below, True)):
             continue
         with tempfile.TemporaryFile() as file:
-            objects.read(destination, item["key"], file)
-            file.seek(0)
-            for values in rows(file, item["key"], visitor_id):
+            sha256 = objects.read(destination, key, file)
+            if sha256 != item["sha256"] and (key, sha256) not in announced:
+                raise DeliveryFailed(
+                    f"{destination.name} bucket {destination.bucket}: {key} is missing, or holds other bytes than were "
+                    f"delivered; `evothesis verify {destination.name}` says more"
+                )
+            for values in rows(file, key, visitor_id):
                 row = dict(zip(ROWS.names, values, strict=True))
                 row["id"] = int(row["id"])
-                if row["id"] > after:
-                    yield row
+                yield row
 
 
 def _only_there(connection: Connection, ids: list[int]) -> set[int]:
