@@ -26,6 +26,8 @@ MOST_PLAIN_KEYS = 20_000
 # The keys that were found to need no change, by how long a key may be.
 _PLAIN_KEYS: dict[int, set[str]] = defaultdict(set)
 
+# The members by which a member `value` may be named.
+NAMING = ("name", "key", "id", "field")
 URLS = frozenset({"url", "referrer", "href"})
 
 
@@ -104,8 +106,9 @@ class Cleaner:
         if len(members) > self._most_keys:
             self._refuse("too_many_keys", f"an object has more than {self._most_keys} keys; send fewer, or a list")
         kept: dict[str, Any] = {}
-        named = members.get("name")
-        is_pair = "value" in members and isinstance(named, str) and redaction.is_sensitive(named)
+        is_pair = "value" in members and any(
+            isinstance(named := members.get(naming), str) and redaction.is_sensitive(named) for naming in NAMING
+        )
         for key, value in members.items():
             if len(kept) == self._most_keys:
                 break

@@ -24,17 +24,18 @@ PHONE = "[redacted:phone]"
 _CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 _SPLIT = re.compile(r"[^a-zA-Z0-9ñçÑÇ]+")
 # What may part the digits of a number: spaces and hyphens of every kind, seen or not.
-_BETWEEN = r"\s\xad\u200b\u2010-\u2015\u2060\u2212-"
+_BETWEEN = r"\s\xad\u200b-\u200d\u2010-\u2015\u2060\u2212\ufeff-"
 # The least that all numbers have in common, which most texts do not.
 _NUMBER = re.compile(r"[0-9][^a-z]{0,4}[0-9][^a-z]{0,4}[0-9]|[A-Z]{2}[0-9]{2}")
-# A number stands alone: not behind the point of another, nor within a UUID.
-_ALONE = r"(?:(?<![0-9A-Za-z-])(?<![0-9]\.)|(?<=[g-zG-Z]-))"
-_CARD = re.compile(rf"{_ALONE}[0-9](?:[{_BETWEEN}]{{0,3}}[0-9]){{13,18}}(?![0-9A-Za-z]|[.-][0-9A-Za-z])")
+# A number stands alone: not behind the point of another, nor within a UUID, whose groups are too short for one.
+_ALONE = r"(?:(?<![0-9A-Za-z-])(?<![0-9]\.)|(?<=[g-zG-Z]-)|(?<=[g-zG-Z][A-Za-z]-)|(?<=[^0-9A-Za-z]-)|(?<=^-))"
+_ENDS = r"(?![0-9A-Za-z]|[.-][0-9])"
+_CARD = re.compile(rf"{_ALONE}[0-9](?:[{_BETWEEN}]{{0,3}}[0-9]){{13,18}}{_ENDS}")
 # Those that begin with 9 are the tax office's, which uses some groups of them (irs.gov, Internal Revenue Manual 3.21.263).
 _TAXPAYERS = r"9[0-9]{2}(?=.(?:5[0-9]|6[0-5]|7[0-9]|8[0-8]|9[0-24-9]))"
 _SSN = re.compile(
-    rf"{_ALONE}(?:(?!000|666|9)[0-9]{{3}}|{_TAXPAYERS})([.{_BETWEEN}])(?!00)[0-9]{{2}}\1(?!0000)[0-9]{{4}}"
-    r"(?![0-9A-Za-z]|[.-][0-9A-Za-z])"
+    rf"{_ALONE}(?:(?!000|666|9)[0-9]{{3}}|{_TAXPAYERS})(\s?[.{_BETWEEN}]\s?)(?!00)[0-9]{{2}}\1(?!0000)[0-9]{{4}}"
+    rf"{_ENDS}"
 )
 _IBAN = re.compile(rf"(?<![0-9A-Za-z])[A-Z]{{2}}[0-9]{{2}}(?:[{_BETWEEN}]{{0,3}}[A-Z0-9]){{11,30}}(?![0-9A-Za-z])")
 _PHONE = re.compile(rf"(?<![0-9A-Za-z])\+[1-9](?:[().{_BETWEEN}]{{0,3}}[0-9]){{7,14}}(?![0-9A-Za-z])")
@@ -54,7 +55,10 @@ _PARAMETERS = tuple(
     for value in (r"\"[^\"&;#]{0,200}\"|[^&;#\s]*", r"[^?&;#\s]*")
 )
 # As JSON stands within a text.
-_PAIR = re.compile(r"""([\"'])([^\"'\s]{1,64})\1(\s{0,3}:\s{0,3})(?:"[^"]{0,500}"|'[^']{0,500}'|[\w.+-]{1,200})""")
+_PAIR = re.compile(r"""(\\{0,7}["'])([^"'\s\\]{1,128})\1\s{0,9}:\s{0,9}""")
+# What a value is, by how the name before it is quoted; one without an end is all that follows.
+_VALUE = re.compile(r""""(?:[^"\\]|\\.)*"?|'(?:[^'\\]|\\.)*'?|\[[^\]]*\]?|\{[^}]*\}?|[^\s,;}\])"']+""", re.DOTALL)
+_ESCAPED_VALUE = re.compile(r"""(\\+["']).*?(?:\1|$)|\[[^\]]*\]?|\{[^}]*\}?|[^\s,;}\])"'\\]+""", re.DOTALL)
 # With a state beside it, a code is what OAuth lets somebody in by (RFC 6749, 4.1.2).
 _STATE = re.compile(r"(?:[?&;#]|^)state=")
 _USERINFO = re.compile(r"(//)[^/?#\s]{1,256}@")
@@ -132,7 +136,7 @@ def redact_text(text: str, spellings: int = _SPELLINGS) -> str:
         for parameter in _PARAMETERS:
             text = parameter.sub(lambda match: _mask_parameter(match, hidden), text)
     if ":" in text:
-        text = _PAIR.sub(_mask_pair, text)
+        text = _mask_pairs(text)
     text = _SECRET.sub("[redacted:secret]", text)
     if _NUMBER.search(text):
         text = _mask_numbers(text, _CARD, _is_card, "[redacted:card]")
@@ -149,7 +153,7 @@ def redact_text(text: str, spellings: int = _SPELLINGS) -> str:
 
 def redact_number(number: int) -> Any:
     """*number*, unless its digits are a card number."""
-    return "[redacted:card]" if 10**13 <= number < 10**19 and _is_card(str(number)) else number
+    return "[redacted:card]" if 10**13 <= abs(number) < 10**19 and _is_card(str(abs(number))) else number
 
 
 def _mask_parameter(match: re.Match[str], hidden: frozenset[str]) -> str:
@@ -161,8 +165,16 @@ def _mask_parameter(match: re.Match[str], hidden: frozenset[str]) -> str:
     return match[0]
 
 
-def _mask_pair(match: re.Match[str]) -> str:
-    return f"{match[1]}{match[2]}{match[1]}{match[3]}{FIELD}" if is_sensitive(match[2]) else match[0]
+def _mask_pairs(text: str) -> str:
+    kept, end, at = [], 0, 0
+    while match := _PAIR.search(text, at):
+        at = match.end()
+        if is_sensitive(match[2]):
+            value = (_ESCAPED_VALUE if match[1].startswith("\\") else _VALUE).match(text, at)
+            if value and value[0]:
+                kept += [text[end:at], FIELD]
+                end = at = value.end()
+    return "".join([*kept, text[end:]]) if kept else text
 
 
 def _mask_numbers(text: str, pattern: re.Pattern[str], holds: Callable[[str], bool], mark: str) -> str:

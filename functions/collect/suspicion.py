@@ -17,12 +17,12 @@ from collect import rules
 # as a plus. Each of what is longer than a byte has at most three.
 _SPACE = r"\t-\r\x1c- +\x80-\xff-"
 _GAP = rf"[{_SPACE}]{{0,9}}"
-_BEFORE = r"(?:[^0-9A-Za-z.-]|[^0-9]\.|[g-zG-Z]-)"
+_BEFORE = r"(?:[^0-9A-Za-z.-]|[^0-9]\.|[g-zG-Z][A-Za-z]?-|[^0-9A-Za-z]-)"
 # What the numbers of cards begin with.
 _ISSUED = f"[{''.join(sorted({digit for issuer in rules.ISSUERS for digit in (issuer['from'][0], issuer['to'][0])}))}]"
 _NAME = r'[^?=&;#\s"]'
 _START = r"""[\t-\r\x1c- ?&;#"',(\x80-\xff]"""
-_NO_LETTER = r'[^A-Za-z?=&;#\s"]'
+_NO_LETTER = r'(?:[^A-Za-z?=&;#\s"]|%[0-9A-Fa-f]{2})'
 
 
 def _spelled(word: str) -> str:
@@ -37,7 +37,7 @@ def _secret_parameter() -> str:
     whole = rf"{_START}{_NO_LETTER}*(?:{keys}){_NO_LETTER}*="
     phones = "|".join(sorted(rules.PHONE_WORDS))
     # In an address, and in JSON that stands within a text.
-    quoted = rf"""(?:{words}|{pairs})[^"'\s]*["']\s*:|["']{_NO_LETTER}*(?:{keys}){_NO_LETTER}*["']\s*:"""
+    quoted = rf"""(?:{words}|{pairs})[^"'\s]*["'][^a-z0-9]{{0,9}}:|["']{_NO_LETTER}*(?:{keys}){_NO_LETTER}*["'][^a-z0-9]{{0,9}}:"""
     return f"(?i:(?:{words}|{pairs}|{phones}){_NAME}*=|{whole}|{quoted})"
 
 
@@ -50,7 +50,7 @@ _SUSPECT = "|".join(
         rf"[A-Z]{{2}}[0-9]{{2}}(?:{_GAP}[0-9A-Z]){{11}}",  # an account
         rf"\+[1-9](?:[().{_SPACE}]{{0,9}}[0-9]){{7}}",  # a telephone
         r"eyJ|A(?:KI|SI|BI|CC)A|gh[opsur]_|github_pat_|glpat-|[sr]k_live_|xox[abprs]-|SG\.|T3BlbkFJ|PRIVATE KEY",
-        r"B(?:earer|asic)[ +]|(?:ssn|SSN|ocial [Ss]ecurity)[^0-9]{0,14}[0-9]{9}",
+        r"B(?:earer|asic)[ +]|(?i:ssn|social security)[^0-9]{0,42}[0-9]{9}",
         r"\[redacted:",  # what the pixel masked is counted too
         r'[?&;#"]state=',  # and a code, perhaps
         _secret_parameter(),

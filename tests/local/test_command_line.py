@@ -103,7 +103,10 @@ def test_a_day_with_it(run, evothesis, tmp_path):
     copy_is_whole(evothesis, tmp_path / "copy.zip")
 
     would = evothesis("erase", "visitor-4711", "--dry-run")
-    assert (would.status, would.out.splitlines()[0]) == (0, "in the database 3 events (100.0% of all there), 0 refused ones")
+    assert (would.status, would.out.splitlines()[0]) == (
+        0,
+        "in the database 3 events (100.0% of all there), 0 refused ones",
+    )
     erased = evothesis("erase", "visitor-4711")
     assert erased.status == 0
     assert "completed" in erased.out

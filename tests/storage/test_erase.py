@@ -1,5 +1,6 @@
 """An erased visitor is in no object of any bucket any more, and everybody else is there as before."""
 
+import datetime as dt
 import gzip
 import io
 import json
@@ -12,12 +13,14 @@ import pyarrow.parquet as pq
 import pytest
 from cryptography.exceptions import InvalidSignature
 
-from storage import database, erasures, ledger, objects, settings, visitors
-from storage.errors import DeliveryFailed, SettingsInvalid
-from storage.export import deliver, erase, receipts, restore, run, verify
+from storage import balance, database, erasures, ledger, objects, settings, visitors
+from storage.errors import DeliveryFailed, RestoreRefused, SettingsInvalid
+from storage.export import deliver, erase, handoff, receipts, restore, run, verify
 
 KEY = b"demo-privacy-key"
 VISITOR = "visitor-42"
+# In which events arrive.
+HOUR = dt.datetime(2026, 11, 23, 10, tzinfo=dt.UTC)
 EXPORTER = Path(__file__).with_name("crash_exporter.py")
 ERASER = Path(__file__).with_name("crash_eraser.py")
 POINTS = [
@@ -259,6 +262,88 @@ def test_what_is_delivered_again_after_an_erasure_takes_its_place_in_the_chain(
     proven()
 
 
+def lose(connection):
+    for table in ("erasing_events", "erasure_deliveries", "erasure_handoffs", "erasures", "object_visitors", "handoffs",
+                  "export_deliveries", "export_batches", "export_balances", "events", "suppressed_visitors",
+                  "privacy_key"):  # fmt: skip
+        connection.execute(f"DELETE FROM {table}")
+
+
+def test_who_was_erased_before_anything_was_exported_stays_so_too(connection, buckets, many):
+    erasures.erase(connection, KEY, VISITOR)
+    assert erase.run(settings.current()).completed == 1
+    many(30)
+    export()
+    lose(connection)
+    restore.run(settings.current(), "backup")
+    assert visitors.suppressed(connection) == {visitors.hash_of(KEY, VISITOR)}
+
+
+def test_what_was_handed_off_before_the_database_was_lost_is_gone_through_too(
+    connection, buckets, many, environ, nowhere
+):
+    environ["EXPORT_FORMAT"] = "json"
+    many(300)
+    export()
+    handoff.run(settings.current(), {"from_time": "2026-11-23T00:00:00Z", "to_time": "2026-11-24T00:00:00Z"})
+    lose(connection)
+    restore.run(settings.current(), "backup")
+    erasure_id = erasures.erase(connection, KEY, VISITOR)["erasure_id"]
+    assert erase.run(settings.current()).completed == 1
+    [told] = state(connection, erasure_id)["receipt"]["handoffs"]
+    assert told["rows_removed"] == 3
+    nowhere(VISITOR)
+
+
+@pytest.mark.parametrize("change", ["another visitor", "no receipt"])
+def test_receipts_that_are_not_as_they_were_signed_restore_nothing(connection, buckets, many, change):
+    many(30)
+    export()
+    erasure_id = erasures.erase(connection, KEY, "visitor-2")["erasure_id"]
+    erase.run(settings.current())
+    bucket, key = buckets.names["client"], f"analytics/erasures/{erasure_id}.json"
+    told = json.loads(buckets.s3.get_object(Bucket=bucket, Key=key)["Body"].read())
+    told["visitor_hash"] = f"{visitors.hash_of(KEY, 'visitor-7') & (2**64 - 1):016x}"
+    altered = json.dumps(told).encode() if change == "another visitor" else b"read me"
+    buckets.s3.put_object(Bucket=bucket, Key=key, Body=altered)
+    with pytest.raises(RestoreRefused, match=rf"{erasure_id}.json of the client bucket is no receipt as it was signed"):
+        restore.run(settings.current(), "backup")
+
+
+def test_who_asks_twice_asks_for_one_erasure_and_every_account_adds_up(connection, buckets, many):
+    many(300)
+    export()
+    first, second = (erasures.erase(connection, KEY, VISITOR) for _ in range(2))
+    assert second == first
+    assert erase.run(settings.current()).completed == 1
+    lines = balance.balance(connection, ["client", "backup"], HOUR, HOUR + dt.timedelta(hours=1))
+    assert {one.difference for line in lines for one in line.destinations.values()} == {0}
+    assert erasures.erase(connection, KEY, VISITOR)["erasure_id"] != first["erasure_id"]
+
+
+def test_a_clock_that_steps_back_keeps_nobody_in_a_bucket(connection, buckets, many, proven):
+    many(300)
+    connection.execute("UPDATE moments SET last = now() + interval '10 minutes'")
+    export()
+    erasures.erase(connection, KEY, VISITOR)
+    assert erase.run(settings.current()).objects == 2
+    proven()
+
+
+def test_a_bucket_that_is_not_set_any_more_and_may_have_a_part_of_a_batch_blocks_the_erasure(
+    connection, buckets, many, environ, fault
+):
+    many(300)
+    fault("backup", "PutObject", (403, "AccessDenied"))
+    run.run(settings.current())
+    fault.lift()
+    environ["BACKUP_S3_BUCKET"] = ""
+    erasure_id = erasures.erase(connection, KEY, VISITOR)["erasure_id"]
+    erase.run(settings.current())
+    found = state(connection, erasure_id)
+    assert (found["state"], "the backup bucket is not set any more" in found["reason"]) == ("blocked", True)
+
+
 def test_who_was_erased_stays_so_in_a_database_that_takes_the_place_of_a_lost_one(
     connection, buckets, many, environ, database_url
 ):
@@ -266,9 +351,7 @@ def test_who_was_erased_stays_so_in_a_database_that_takes_the_place_of_a_lost_on
     export()
     erasures.erase(connection, KEY, VISITOR)
     erase.run(settings.current())
-    for table in ("erasing_events", "erasure_deliveries", "erasures", "object_visitors", "export_deliveries",
-                  "export_batches", "export_balances", "events", "suppressed_visitors", "privacy_key"):  # fmt: skip
-        connection.execute(f"DELETE FROM {table}")
+    lose(connection)
     restore.run(settings.current(), "backup")
     assert connection.execute("SELECT visitor_hash FROM suppressed_visitors").fetchall() == [
         (visitors.hash_of(KEY, VISITOR),)

@@ -143,6 +143,9 @@ def test_whoever_collects_does_not_wait_for_a_bite(connection, many, policy, eve
                 "began": ago(0),
                 "limit": 10**9,
                 "bite": 100,
+                "waits": True,
+                "after": None,
+                "all_old": True,
             },
         )
         other.execute("SET lock_timeout = '1s'")
@@ -358,6 +361,46 @@ def test_a_batch_that_is_not_as_it_should_be_keeps_no_other_from_going(connectio
         buckets.s3.delete_object(Bucket=buckets.names["client"], Key=item["Key"])
     removed, refused = expire.run(settings.current(), 30)
     assert (removed, len(refused)) == (3, 1)
+
+
+def test_what_is_exported_while_it_is_dropped_is_counted_once(connection, buckets, many, policy, environ, balanced):
+    policy({"events_days": 30})
+    environ["RETENTION_WAITS_FOR_BUCKETS"] = "false"
+    many(1200, ago(60))
+    outcome, exports = retention.Outcome(), []
+
+    def export_once(seconds):
+        if not exports:
+            exports.append(run.run(settings.current()))
+
+    retention.drop_rows(connection, settings.current(), outcome, rest=export_once)
+    assert (outcome.events, exports[0].failures) == (1200, {})
+    balanced()
+
+
+def test_an_event_of_a_clock_that_was_ahead_keeps_no_older_one(connection, many, policy, stored):
+    policy({"events_days": 30}, site0_example={"events_days": 3000})
+    many(3, ago(-300))
+    many(3000, ago(60))
+    outcome, _ = drop(connection)
+    assert outcome.events == 2000
+    assert {(site, days) for site, days in stored() if days > 30} == {("site0.example", 60)}
+
+
+def test_rows_that_a_bucket_hides_and_only_it_has_block_the_erasure_whatever_its_prefix_is_now(
+    connection, buckets, many, policy, environ
+):
+    environ["EXPORT_TRANSFORMS"] = '{"drop": ["visitor_id"]}'
+    environ["BACKUP_S3_BUCKET"] = ""
+    many(300, ago(60))
+    run.run(settings.current())
+    policy({"events_days": 30})
+    drop(connection)
+    environ["CLIENT_S3_PREFIX"] = "renamed"
+    erasure_id = erasures.erase(connection, KEY, "visitor-42")["erasure_id"]
+    erase.run(settings.current())
+    found = erasures.progress(connection, erasure_id)
+    assert (found["state"], "hides whose rows it holds" in found["reason"]) == ("blocked", True)
 
 
 def test_what_is_delivered_again_to_a_bucket_that_forgot_goes_again(connection, buckets, many, delivered):

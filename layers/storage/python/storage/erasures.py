@@ -111,20 +111,28 @@ def erase(connection: Connection, key: bytes, visitor_id: str, exported_as: str 
             raise WritersBusy(
                 "an export begins to read; nothing more of the visitor is stored, ask again later"
             ) from None
-        row = connection.execute(
-            ERASE, {"visitor_id": visitor_id, "visitor_hash": visitor_hash, "exported_as": exported_as}
-        ).fetchone()
+        whom = {"visitor_id": visitor_id, "visitor_hash": visitor_hash, "exported_as": exported_as}
+        row = connection.execute(UNDER_WAY, whom).fetchone() or connection.execute(ERASE, whom).fetchone()
     assert row is not None, "an INSERT of one row returns it"
     return progress(connection, row[0])
 
 
+# Whoever asks again while an erasure goes on, and has sent nothing since, asks for that one.
+UNDER_WAY = """
+    /* erasures.under_way_already */
+    SELECT erasure_id FROM erasures
+     WHERE visitor_hash = %(visitor_hash)s AND state <> 'completed'
+       AND NOT EXISTS (SELECT 1 FROM events WHERE visitor_id = %(visitor_id)s)
+       AND NOT EXISTS (SELECT 1 FROM rejected_events WHERE visitor_id = %(visitor_id)s)
+     ORDER BY requested_at LIMIT 1
+"""
 ERASE = """
     /* erasures.erase */
     WITH erased AS (DELETE FROM events WHERE visitor_id = %(visitor_id)s RETURNING id, created_at, site_id),
          refused AS (DELETE FROM rejected_events WHERE visitor_id = %(visitor_id)s RETURNING 1),
          erasure AS (
              INSERT INTO erasures (visitor_hash, state, exported_as, erased_at, events_erased, rejected_events_erased)
-             SELECT %(visitor_hash)s, 'pending', %(exported_as)s, clock_timestamp(),
+             SELECT %(visitor_hash)s, 'pending', %(exported_as)s, next_moment(),
                     (SELECT count(*) FROM erased), (SELECT count(*) FROM refused)
              RETURNING erasure_id, erased_at),
          counted AS (
@@ -231,29 +239,34 @@ def affected(connection: Connection) -> list[Affected]:
         ).fetchall()
 
 
-def under_way(connection: Connection) -> dict[UUID, str]:
-    """The unfinished erasures whose visitor may have been read for a batch that a bucket does not have yet, with that batch."""
-    return dict(
-        connection.execute(
+def under_way(connection: Connection, destinations: Sequence[str]) -> dict[UUID, tuple[str, str]]:
+    """The unfinished erasures whose visitor may have been read for a batch that a bucket does not have yet, with batch and bucket.
+
+    One that is none of *destinations*, and so will not have it by itself, is told before others.
+    """
+    return {
+        erasure_id: (batch_id, destination)
+        for erasure_id, batch_id, destination in connection.execute(
             """
             /* erasures.under_way */
-            SELECT e.erasure_id, min(d.batch_id)
+            SELECT DISTINCT ON (e.erasure_id) e.erasure_id, d.batch_id, d.destination
               FROM erasures e JOIN export_deliveries d ON d.delivered_at IS NULL AND d.first_read_at <= e.erased_at
              WHERE e.state <> 'completed'
                AND ((d.read_at <= e.erased_at AND (d.indexed_at IS NULL OR d.indexed_at < d.read_at))
                     OR d.unindexed
                     OR EXISTS (SELECT 1 FROM object_visitors o
                                 WHERE o.batch_id = d.batch_id AND e.visitor_hash = ANY (o.visitor_hashes)))
-             GROUP BY e.erasure_id
-            """
-        ).fetchall()
-    )
+             ORDER BY e.erasure_id, d.destination = ANY (%s), d.batch_id
+            """,
+            (list(destinations),),
+        )
+    }
 
 
 def erased_between(
     connection: Connection, erasure_ids: Sequence[UUID], after: int, to: int
 ) -> dict[int, tuple[int, str]]:
-    """The events with `after < id <= to` that these erasures took out: visitor and site by id."""
+    """The events with `after < id <= to` that these erasures, or others of the same visitors, took out: visitor and site by id."""
     return {
         row[0]: (row[1], row[2])
         for row in connection.execute(
@@ -261,7 +274,8 @@ def erased_between(
             /* erasures.erased_between */
             SELECT g.id, e.visitor_hash, coalesce(g.site_id, '')
               FROM erasing_events g JOIN erasures e USING (erasure_id)
-             WHERE g.erasure_id = ANY (%s) AND g.id > %s AND g.id <= %s
+             WHERE e.visitor_hash IN (SELECT visitor_hash FROM erasures WHERE erasure_id = ANY (%s))
+               AND g.id > %s AND g.id <= %s
             """,
             (list(erasure_ids), after, to),
         )
@@ -274,10 +288,14 @@ def found(connection: Connection, erasure_id: UUID, events: Mapping[int, str]) -
         """
         /* erasures.found */
         INSERT INTO erasing_events (erasure_id, id, site_id, in_bucket_only)
-        SELECT %s, *, true FROM unnest(%s::bigint[], %s::text[])
+        SELECT %(erasure_id)s, id, site_id, true
+          FROM unnest(%(ids)s::bigint[], %(sites)s::text[]) AS found (id, site_id)
+         -- Another erasure of the same visitor took it out of the database, and it is counted once.
+         WHERE NOT EXISTS (SELECT 1 FROM erasing_events known
+                            WHERE known.id = found.id AND known.erasure_id <> %(erasure_id)s)
             ON CONFLICT DO NOTHING
         """,
-        (erasure_id, list(events), list(events.values())),
+        {"erasure_id": erasure_id, "ids": list(events), "sites": list(events.values())},
     )
 
 
@@ -293,6 +311,18 @@ def done(
         """,
         (erasure_id, batch_id, destination, rows, orjson.dumps(objects).decode()),
     )
+
+
+def gone_through(connection: Connection, erasure_ids: Sequence[UUID], batch_id: str, destination: str) -> bool:
+    """Whether all of these erasures went through what a destination has of a batch."""
+    row = connection.execute(
+        """
+        /* erasures.gone_through */
+        SELECT count(*) = %s FROM erasure_deliveries WHERE erasure_id = ANY (%s) AND batch_id = %s AND destination = %s
+        """,
+        (len(erasure_ids), list(erasure_ids), batch_id, destination),
+    ).fetchone()
+    return row is not None and bool(row[0])
 
 
 def what_was_done(connection: Connection, erasure_id: UUID) -> list[dict[str, Any]]:

@@ -65,6 +65,20 @@ def begin(
     return began
 
 
+def take_over(
+    connection: Connection, place: tuple[str, str, str], of: tuple[dt.datetime, dt.datetime, str | None]
+) -> None:
+    """Record a hand-off that is there, of a range and a site, where none is known of; its manifests tell the rest."""
+    connection.execute(
+        """
+        /* handoffs.take_over */
+        INSERT INTO handoffs (destination, bucket, prefix, from_time, to_time, site_id)
+        VALUES (%s, %s, %s, %s, %s, %s) ON CONFLICT DO NOTHING
+        """,
+        (*place, *of),
+    )
+
+
 def end(connection: Connection, place: tuple[str, str, str]) -> None:
     """Record that a hand-off is whole."""
     connection.execute(

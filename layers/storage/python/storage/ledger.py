@@ -215,8 +215,10 @@ def reading(connection: Connection, batch_id: str, destinations: Sequence[str]) 
         connection.execute(
             """
             /* ledger.reading */
+            WITH moment AS MATERIALIZED (SELECT next_moment() AS now)
             UPDATE export_deliveries
-               SET read_at = clock_timestamp(), first_read_at = coalesce(first_read_at, clock_timestamp())
+               SET read_at = moment.now, first_read_at = coalesce(first_read_at, moment.now)
+              FROM moment
              WHERE batch_id = %s AND destination = ANY(%s)
             """,
             (batch_id, list(destinations)),
@@ -232,20 +234,21 @@ def indexed(connection: Connection, batch_id: str, destinations: Sequence[str]) 
     connection.execute(
         """
         /* ledger.indexed */
-        UPDATE export_deliveries SET indexed_at = clock_timestamp() WHERE batch_id = %s AND destination = ANY(%s)
+        WITH moment AS MATERIALIZED (SELECT next_moment() AS now)
+        UPDATE export_deliveries SET indexed_at = moment.now FROM moment WHERE batch_id = %s AND destination = ANY(%s)
         """,
         (batch_id, list(destinations)),
     )
 
 
-def unindexed(connection: Connection, batch_id: str, destination: str, read_at: dt.datetime | str) -> None:
-    """Record that nobody knows who is in what a destination has of a batch, and that it was read at *read_at* at the latest."""
+def unindexed(connection: Connection, batch_id: str, destination: str) -> None:
+    """Record that nobody knows who is in what a destination has of a batch, which was read before anything is erased here."""
     connection.execute(
         """
         /* ledger.unindexed */
-        UPDATE export_deliveries SET unindexed = true, first_read_at = %s WHERE batch_id = %s AND destination = %s
+        UPDATE export_deliveries SET unindexed = true, first_read_at = 'epoch' WHERE batch_id = %s AND destination = %s
         """,
-        (read_at, batch_id, destination),
+        (batch_id, destination),
     )
 
 

@@ -95,19 +95,28 @@ def _drop_events(
         "sites": list(rule.sites),
         "others": rule.others,
         "before": _before(connection, rule.days),
-        "began": _before(connection, 0),
+        "began": _moment(connection),
         "limit": limit,
         "bite": BITE,
+        "waits": settings.retention_waits_for_buckets,
+        "after": None,
+        # Whether all events until here were old.
+        "all_old": True,
     }
 
     def bite() -> bool:
-        row = connection.execute(BITE_OF_EVENTS, bounds).fetchone()
+        with connection.transaction():
+            if not settings.retention_waits_for_buckets:
+                # Not while an exporter begins to read what is dropped: it is in what it read, or is not, and that is known.
+                connection.execute("/* retention.turn */ SELECT pg_advisory_xact_lock(1163284308, 5)")
+            row = connection.execute(BITE_OF_EVENTS, bounds).fetchone()
         assert row is not None, "an aggregate gives one row"
-        looked_at, dropped, reached_the_young = row
+        looked_at, dropped, has_young, has_old, bounds["after"] = row
         outcome.events += dropped
-        if looked_at < BITE and not reached_the_young:
+        bounds["all_old"] = bounds["all_old"] and not has_young
+        if looked_at < BITE and not has_young:
             outcome.waits_for_bucket = outcome.waits_for_bucket or _older_beyond(connection, limit, bounds["before"])
-        return bool(looked_at == BITE and not reached_the_young)
+        return bool(looked_at == BITE and has_old)
 
     _in_bites(bite, outcome, has_time, rest)
 
@@ -124,33 +133,46 @@ def _in_bites(
     outcome.unfinished = True
 
 
-# Ids follow the time of arrival but for transactions that overlap, so the first bite that holds a younger event is the last
-# one; the mark stays before it, and the next run looks at it again.
+# Ids follow the time of arrival but for transactions that overlap and clocks that stepped, so the first bite that holds no
+# old event is the last one; the mark stays before the first younger event, and the next run looks at that again.
 BITE_OF_EVENTS = """
     /* retention.events */
     WITH bite AS MATERIALIZED (
         SELECT id, created_at, site_id FROM events
-         WHERE id > coalesce((SELECT to_id FROM retention_marks WHERE rule = %(rule)s), 0) AND id <= %(limit)s
+         WHERE id > coalesce(%(after)s, (SELECT to_id FROM retention_marks WHERE rule = %(rule)s), 0) AND id <= %(limit)s
          ORDER BY id LIMIT %(bite)s),
     dropped AS (
         DELETE FROM events USING bite
          WHERE events.id = bite.id AND bite.created_at < %(before)s
            AND (coalesce(bite.site_id, '') = ANY (%(sites)s)) <> %(others)s
         RETURNING bite.id, bite.created_at, bite.site_id),
+    placed AS MATERIALIZED (
+        SELECT date_trunc('hour', created_at, 'UTC') AS hour, coalesce(site_id, '') AS site_id,
+               (SELECT b.batch_id FROM export_batches b
+                 WHERE b.to_id >= dropped.id AND b.from_id < dropped.id ORDER BY b.to_id LIMIT 1) AS batch_id,
+               count(*) AS events
+          FROM dropped GROUP BY 1, 2, 3),
+    -- What every bucket has was read before; of what one still lacks the moment tells whether it was.
+    moment AS MATERIALIZED (
+        SELECT CASE WHEN %(waits)s THEN %(began)s ELSE next_moment() END AS now),
     counted AS (
         INSERT INTO erased_events (erased_at, hour, site_id, batch_id, events, expired)
-        SELECT %(began)s, date_trunc('hour', created_at, 'UTC'), coalesce(site_id, ''),
-               (SELECT b.batch_id FROM export_batches b
-                 WHERE b.to_id >= dropped.id AND b.from_id < dropped.id ORDER BY b.to_id LIMIT 1),
-               count(*), true
-          FROM dropped GROUP BY 2, 3, 4
+        SELECT coalesce((SELECT greatest(%(began)s, max(d.read_at) + interval '1 microsecond')
+                           FROM export_batches b JOIN export_deliveries d USING (batch_id)
+                          WHERE b.batch_id = placed.batch_id AND b.delivered_at IS NOT NULL), moment.now),
+               hour, site_id, batch_id, events, true
+          FROM placed CROSS JOIN moment
             ON CONFLICT (batch_id, hour, site_id, erased_at) WHERE expired
             DO UPDATE SET events = erased_events.events + excluded.events),
-    young AS (SELECT coalesce(bool_or(created_at >= %(before)s), false) AS is_there FROM bite),
+    ages AS MATERIALIZED (
+        SELECT count(*) AS events, max(id) AS last, coalesce(bool_or(created_at >= %(before)s), false) AS has_young,
+               coalesce(bool_or(created_at < %(before)s), false) AS has_old
+          FROM bite),
     marked AS (
-        INSERT INTO retention_marks (rule, to_id) SELECT %(rule)s, max(id) FROM bite HAVING NOT (SELECT is_there FROM young) AND count(*) > 0
+        INSERT INTO retention_marks (rule, to_id)
+        SELECT %(rule)s, last FROM ages WHERE %(all_old)s AND NOT has_young AND events > 0
             ON CONFLICT ON CONSTRAINT retention_marks_pkey DO UPDATE SET to_id = excluded.to_id)
-    SELECT (SELECT count(*) FROM bite), (SELECT count(*) FROM dropped), (SELECT is_there FROM young)
+    SELECT events, (SELECT count(*) FROM dropped), has_young, has_old, last FROM ages
 """
 
 
@@ -188,6 +210,12 @@ def _drop_refused(
 def _before(connection: Connection, days: int) -> dt.datetime:
     # By the database's clock, which is what wrote when an event came.
     row = connection.execute("/* retention.before */ SELECT now() - make_interval(days => %s)", (days,)).fetchone()
+    assert row is not None, "a SELECT without FROM gives one row"
+    return row[0]  # type: ignore[no-any-return]
+
+
+def _moment(connection: Connection) -> dt.datetime:
+    row = connection.execute("/* retention.moment */ SELECT next_moment()").fetchone()
     assert row is not None, "a SELECT without FROM gives one row"
     return row[0]  # type: ignore[no-any-return]
 

@@ -168,11 +168,23 @@ class Rewrite:
         known = {visitor for visitor, _ in self._gone.events.values()} | set(removed)
         if names.visitor:
             known |= set(self._gone.exported_as.values())
-        if not self._gone.hashes <= known and self._index.get(self._below_prefix(key), False):
+        if not self._gone.hashes <= known and self._may_hide(key):
             raise Blocked(
                 f"{self._destination.name} bucket {self._destination.bucket}: {key} hides whose rows it holds, and the "
                 "database has none of them any more; remove the object, or its rows of that time"
             )
+
+    def _may_hide(self, key: str) -> bool:
+        """Whether an object may hold rows of whoever is not known by what the database and the other bucket told."""
+        batch_id = self._delivery.batch_id
+        return self._index.get(self._below_prefix(key), False) or (
+            self._below_prefix(key) not in self._index
+            # What the database still had it told of, and what the backup bucket has it tells of.
+            and erasures.dropped_of(self._connection, batch_id)
+            and not erasures.gone_through(
+                self._connection, [one.erasure_id for one in self._for_whom], batch_id, "backup"
+            )
+        )
 
     def _manifest(self, now: Sequence[dict[str, Any]]) -> tuple[str, dict[str, Any]]:
         """Write the manifest anew; gives its SHA-256, and what it takes the place of."""

@@ -63,8 +63,16 @@ class _Run:
         self._outcome = Outcome()
 
     def go(self, has_time: Callable[[], bool]) -> Outcome:
-        for erasure_id, batch_id in erasures.under_way(self._connection).items():
-            self._held[erasure_id] = "pending", f"batch {batch_id} is under way"
+        names = [one.name for one in self._settings.destinations()]
+        for erasure_id, (batch_id, name) in erasures.under_way(self._connection, names).items():
+            self._held[erasure_id] = (
+                ("pending", f"batch {batch_id} is under way")
+                if name in names
+                else (
+                    "blocked",
+                    f"the {name} bucket is not set any more and may have a part of batch {batch_id}; set it until this is done",
+                )
+            )
         for affected in erasures.affected(self._connection):
             for_whom = [self._waiting[one] for one in affected.erasure_ids if one in self._waiting]
             if not for_whom:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import datetime as dt
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Annotated, Any
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -28,6 +29,9 @@ from storage.settings import Destination, DestinationName, Format, Settings, one
 
 HOUR = dt.timedelta(hours=1)
 MOST_NAME = 400
+# How a folder names its range.
+TIME = "%Y%m%dT%H%M%SZ"
+NAMED = re.compile(r"([0-9]{8}T[0-9]{6}Z)-([0-9]{8}T[0-9]{6}Z)(?:-(.+))?", re.ASCII)
 
 
 class Wanted(BaseModel):
@@ -69,8 +73,19 @@ class Wanted(BaseModel):
     @property
     def name(self) -> str:
         """The folder that it lies in: the same range and site, the same folder."""
-        times = "-".join(f"{time:%Y%m%dT%H%M%SZ}" for time in (self.from_time, self.to_time))
+        times = "-".join(f"{time:{TIME}}" for time in (self.from_time, self.to_time))
         return f"{times}-{quote(self.site_id, safe='')}" if self.site_id else times
+
+
+def take_over(connection: Connection, destination: Destination) -> None:
+    """Record what was handed off to a bucket before this database was there; nobody knows who is in it."""
+    below = f"{destination.prefix}/handoffs/"
+    folders = {key.removeprefix(below).partition("/")[0] for key in objects.keys_of_versions(destination, below)}
+    for folder in sorted(folders):
+        if told := NAMED.fullmatch(folder):
+            start, end = (dt.datetime.strptime(told[n], TIME).replace(tzinfo=dt.UTC) for n in (1, 2))
+            place = destination.name, destination.bucket, f"{below}{folder}"
+            handoffs.take_over(connection, place, (start, end, unquote(told[3]) if told[3] else None))
 
 
 class Progress(BaseModel):

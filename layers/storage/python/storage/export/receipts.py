@@ -8,13 +8,14 @@ import hmac
 from typing import Any
 
 import orjson
+from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from storage import erasures, handoffs, objects, visitors
 from storage.database import Connection
 from storage.erasures import Erasure
-from storage.errors import SettingsInvalid
+from storage.errors import DeliveryFailed, RestoreRefused, SettingsInvalid
 from storage.objects import Body
 from storage.settings import Settings
 
@@ -25,10 +26,10 @@ NOT_COVERED = (
 
 
 def issue(connection: Connection, settings: Settings, erasure: Erasure, key: bytes, fence: int) -> None:
-    """Put the signed receipt into every bucket that held the visitor, and complete the erasure with it.
+    """Put the signed receipt into the buckets, whence a database that takes the place of a lost one knows of it, and complete the erasure.
 
     Raises:
-        DeliveryFailed: a bucket refused.
+        DeliveryFailed: a bucket that held the visitor refused, or every one.
     """
     done = erasures.what_was_done(connection, erasure.erasure_id)
     handed_off = handoffs.what_was_done(connection, erasure.erasure_id)
@@ -51,11 +52,17 @@ def issue(connection: Connection, settings: Settings, erasure: Erasure, key: byt
     }  # fmt: skip
     receipt["signature"] = sign(key, receipt)
     text = orjson.dumps(receipt, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
+    held = {(one["destination"], one["bucket"]) for one in [*done, *handed_off]}
+    refused = []
     for destination in settings.destinations():
-        held = ((one["destination"], one["bucket"]) for one in [*done, *handed_off])
-        if (destination.name, destination.bucket) in held:
-            where = f"{destination.prefix}/erasures/{erasure.erasure_id}.json"
+        where = f"{destination.prefix}/erasures/{erasure.erasure_id}.json"
+        try:
             objects.put(destination, where, Body.of(text, "application/json"), fence)
+        except DeliveryFailed as error:
+            refused.append(error)
+            # Another that held nothing of the visitor keeps nobody waiting, as long as one has it.
+            if (destination.name, destination.bucket) in held or len(refused) == len(settings.destinations()):
+                raise
     erasures.complete(connection, erasure, receipt)
 
 
@@ -64,14 +71,25 @@ def suppress_again(connection: Connection, settings: Settings) -> int:
 
     Raises:
         SettingsInvalid: a receipt was signed with another privacy key, by which nobody would be known again.
+        RestoreRefused: one is not as it was signed.
         DeliveryFailed: a bucket cannot be read.
     """
     found = 0
     for destination in settings.destinations():
         for name in objects.keys(destination, f"{destination.prefix}/erasures/"):
-            receipt = orjson.loads(objects.fetch(destination, name)[0])
             key = settings.require_privacy_key()
-            if receipt["signature"]["public_key"] != sign(key, {})["public_key"]:
+            public_key = sign(key, {})["public_key"]
+            try:
+                receipt = orjson.loads(objects.fetch(destination, name)[0])
+                signed_by = receipt["signature"]["public_key"]
+                if signed_by == public_key:
+                    verify(receipt, public_key)
+            except (ValueError, KeyError, TypeError, InvalidSignature):
+                raise RestoreRefused(
+                    f"{name} of the {destination.name} bucket is no receipt as it was signed, and whoever was erased would "
+                    "not be known; put it back as it was, or remove it if it is nobody's"
+                ) from None
+            if signed_by != public_key:
                 raise SettingsInvalid(
                     f"PRIVACY_KEY is another one than {name} of the {destination.name} bucket was signed with; "
                     "set that one, or visitors who were erased are not known again"

@@ -15,7 +15,7 @@ import pyarrow as pa
 from storage import database, events, ledger, objects, retention, visitors
 from storage.database import Connection
 from storage.errors import RestoreRefused
-from storage.export import balances, receipts
+from storage.export import balances, handoff, receipts
 from storage.export.decode import rows
 from storage.export.layout import SCHEMA_VERSION, Layout
 from storage.export.read import ROWS
@@ -78,6 +78,7 @@ def run(settings: Settings, name: str, has_time: Callable[[], bool] = lambda: Tr
             ledger.skip_fences(connection, max(one.fence for every in held.values() for one in every.values()))
             for one in destinations:
                 balances.take_over(connection, one)
+                handoff.take_over(connection, one)
             outcome = Outcome(name)
             for batch_id, found in held[name].items():
                 if batch_id in known:
@@ -153,7 +154,7 @@ def _record(connection: Connection, destination: Destination, held: Held, sites:
         left_out,
     )
     revisions = manifest.get("revisions", ())
-    ledger.unindexed(connection, batch_id, name, manifest["window"]["end"])
+    ledger.unindexed(connection, batch_id, name)
     ledger.delivered(connection, batch_id, name, held.key, manifest["sequence"], held.sha256, revisions)
 
 
