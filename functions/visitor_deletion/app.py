@@ -37,10 +37,13 @@ def visitor_deletion(event: dict[str, Any], context: Any) -> dict[str, Any]:
 def erase(visitor_id: str) -> Response:
     """Delete every row of one visitor, and answer with how far the erasure is; or, with `dry_run=true`, what it would do."""
     _require_visitor_id(visitor_id)
-    query: dict[str, str] = dict(api.request.query_params or {})
+    given = api.request.query_params
+    query: dict[str, str] = dict(given or {})
     if unknown := query.keys() - {"dry_run", "confirm"}:
         message = f"`{min(unknown)}` is no parameter of this; there are `dry_run` and `confirm`"
         raise ApiError(400, "parameter_unknown", message)
+    if repeated := [name for name in query if given and len(given.getlist(name)) > 1]:
+        raise ApiError(400, "parameter_repeated", f"`{min(repeated)}` is there more than once; give it once")
     wish = {name: _is_true(query, name) for name in ("dry_run", "confirm")}
     current = settings.current()
     key, hash_key = current.require_privacy_key(), current.export_hash_key

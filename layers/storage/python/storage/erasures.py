@@ -16,9 +16,8 @@ from storage import visitors
 from storage.database import Connection
 from storage.errors import ErasureUnknown, WritersBusy
 
-# More than this, and of so much of everything, is not one person's.
-IMPROBABLE_EVENTS = 10_000
-IMPROBABLE_SHARE = 0.01
+# So many events, and that share of everything, are not one person's.
+IMPROBABLE = ((10_000, 0.01), (1000, 0.5))
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +59,7 @@ class Extent:
     @property
     def is_improbable(self) -> bool:
         """Whether one visitor cannot have done all of this: something else goes by that id."""
-        return self.events >= IMPROBABLE_EVENTS and self.share >= IMPROBABLE_SHARE
+        return any(self.events >= events and self.share >= share for events, share in IMPROBABLE)
 
 
 def extent(connection: Connection, key: bytes, visitor_id: str) -> Extent:
