@@ -49,11 +49,14 @@ _MAILBOX = re.compile(r"[\w.%+\u00a1-\uffff-]{1,64}\Z", re.ASCII)
 _MAILBOX_LENGTH = 64
 # As one is written at home; who else is called by digits alone is told by the field's name.
 _DIALLED = re.compile(r"[0-9(](?:[ ()./-]{0,3}[0-9)]){6,16}")
-# The second finds the parameters of an address that is a parameter itself.
-_PARAMETERS = tuple(
-    re.compile(rf"([?&;#\s,\"'(]|^)([^?=&;#\s]{{1,128}})=({value})")
-    for value in (r"\"[^\"&;#]{0,200}\"|[^&;#\s]*", r"[^?&;#\s]*")
-)
+# A parameter's name has so many characters at most. It is looked for backwards from the sign behind it, so that each
+# character is looked at once.
+_NAME_LENGTH = 128
+_TO_LAST_END = re.compile(r".*[?=&;#\s]", re.DOTALL)
+_NAMED = re.compile(r"(?<=[^?=&;#\s])=")
+_OPENING = re.compile(r"[,\"'(]")
+# By the second the parameters of an address are found that is a parameter itself.
+_PARAMETER_VALUES = (re.compile(r"\"[^\"&;#]{0,200}\"|[^&;#\s]*"), re.compile(r"[^?&;#\s]*"))
 # As JSON stands within a text.
 _PAIR = re.compile(r"""(\\{0,7}["'])([^"'\s\\]{1,128})\1\s{0,9}:\s{0,9}""")
 # What a value is, by how the name before it is quoted; one without an end is all that follows.
@@ -133,8 +136,8 @@ def redact_text(text: str, spellings: int = _SPELLINGS) -> str:
     if "=" in text:
         # Looked for once: a text may have as many codes as it has room for.
         hidden = frozenset({"code"} if _STATE.search(text) else ())
-        for parameter in _PARAMETERS:
-            text = parameter.sub(lambda match: _mask_parameter(match, hidden), text)
+        for value in _PARAMETER_VALUES:
+            text = _mask_parameters(text, value, hidden)
     if ":" in text:
         text = _mask_pairs(text)
     text = _SECRET.sub("[redacted:secret]", text)
@@ -156,13 +159,42 @@ def redact_number(number: int) -> Any:
     return "[redacted:card]" if 10**13 <= abs(number) < 10**19 and _is_card(str(abs(number))) else number
 
 
-def _mask_parameter(match: re.Match[str], hidden: frozenset[str]) -> str:
-    name = unquote(match[2])
-    if name in hidden or is_sensitive(name):
-        return f"{match[1]}{match[2]}={FIELD}"
-    if names_a_phone(name) and is_dialled(unquote_plus(match[3])):
-        return f"{match[1]}{match[2]}={PHONE}"
-    return match[0]
+def _mask_parameters(text: str, value_of: re.Pattern[str], hidden: frozenset[str]) -> str:
+    kept, end, at, before = [], 0, 0, 0
+    while sign := _NAMED.search(text, max(at, before)):
+        equals = sign.start()
+        begin = _name_begin(text, at, before, equals)
+        before = equals + 1
+        if begin is None:
+            continue
+        value = value_of.match(text, before)
+        assert value is not None, "a value may be empty"
+        at = value.end()
+        name = unquote(text[begin:equals])
+        if name in hidden or is_sensitive(name):
+            mark = FIELD
+        elif names_a_phone(name) and is_dialled(unquote_plus(value[0])):
+            mark = PHONE
+        else:
+            continue
+        kept += [text[end:before], mark]
+        end = at
+    return "".join([*kept, text[end:]]) if kept else text
+
+
+def _name_begin(text: str, at: int, before: int, equals: int) -> int | None:
+    """Where the name of the parameter begins whose sign is at *equals*, behind *at*; the last sign was just before *before*."""
+    least = max(at, equals - _NAME_LENGTH - 1)
+    last = _TO_LAST_END.match(text, max(least, before - 1), equals)
+    if last and text[last.end() - 1] != "=":
+        begin = last.end()
+    elif not (last or at) and equals <= _NAME_LENGTH:
+        begin = 1 if _OPENING.match(text) and equals > 1 else 0
+    elif opening := _OPENING.search(text, last.end() if last else least, equals):
+        begin = opening.end()
+    else:
+        return None
+    return begin if begin < equals else None
 
 
 def _mask_pairs(text: str) -> str:
