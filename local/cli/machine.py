@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import difflib
 import fcntl
 import ipaddress
 import os
 import re
 import secrets
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,11 +20,34 @@ ROOT = Path(__file__).resolve().parents[2]
 _RENAMED = ("/collect", *(f"/js/{part}.js" for part in ("tracking", "consent", "domains", "errors", "vitals")))
 _PATH = re.compile(r"(?:/(?!\.{1,2}(?:/|$))[\w.~-]+)+", re.ASCII)
 
+# By these names, and those of `storage.settings.Settings`, this machine is set.
+NAMES = frozenset(
+    f"EVOTHESIS_{name}"
+    for name in ("ALIASES", "CONFIG", "DATA_DIR", "HOST", "INVOKE_PORT", "LOCALSTACK_PYTHON", "PORT", "TRUSTED_PROXIES")
+) | {"PG_BIN"}
+# So alike are two names of which one is the other misspelled.
+ALIKE = 0.83
+
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
 class MachineInvalid(Exception):
     """A setting of this machine is wrong, or the machine cannot do what it says; the text names it."""
+
+
+def require_spelled(environ: Mapping[str, str], settings: Iterable[str]) -> None:
+    """See that no variable is one of the *settings*, or of this machine's, misspelled: it would be passed over silently.
+
+    Raises:
+        MachineInvalid: one is, and the setting that it is like is not set.
+    """
+    known = NAMES | set(settings)
+    for name in sorted(environ.keys() - known):
+        # There are more of AWS's than are known here.
+        if name.startswith("AWS_"):
+            continue
+        for meant in difflib.get_close_matches(name, sorted(known - environ.keys()), 1, ALIKE):
+            raise MachineInvalid(f"{name} is not a setting; {meant} is. docs/settings.md lists all of them")
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ import click
 import uvloop
 
 from cli import parameters, static
-from cli.machine import ROOT, Machine, MachineInvalid
+from cli.machine import ROOT, Machine, MachineInvalid, require_spelled
 from emulator import schedules, template
 from emulator.runtime import Runtime
 from emulator.server import listen
@@ -50,6 +50,7 @@ def run() -> None:
     # It tells of every start and stop under the name of its errors.
     logging.getLogger("uvicorn").setLevel(logging.WARNING)
     # A wrong setting shows before anything is started.
+    require_spelled(os.environ, map(str.upper, Settings.model_fields))
     wanted = storage_settings.load()
     if wanted.backup_s3_bucket:
         wanted.require_destinations()

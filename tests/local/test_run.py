@@ -97,6 +97,7 @@ def test_a_second_runner_of_the_same_data_is_refused(run):
     ("environ", "message"),
     [
         ({"EVOTHESIS_PORT": "x"}, "EVOTHESIS_PORT: 'x' is not a port"),
+        ({"SITE_POLICY": "{}"}, "SITE_POLICY is not a setting; SITE_POLICIES is"),
         ({"EVOTHESIS_PORT": "70000"}, "EVOTHESIS_PORT: '70000' is not a port"),
         ({"EVOTHESIS_TRUSTED_PROXIES": "nginx"}, "EVOTHESIS_TRUSTED_PROXIES: 'nginx'"),
         ({"EVOTHESIS_ALIASES": "/in"}, "EVOTHESIS_ALIASES: '/in' is not ALIAS=PATH, such as /in=/collect"),
