@@ -27,7 +27,7 @@ MOST_PLAIN_KEYS = 20_000
 _PLAIN_KEYS: dict[int, set[str]] = defaultdict(set)
 
 # The members by which a member `value` may be named.
-NAMING = ("name", "key", "id", "field")
+NAMING = frozenset({"name", "key", "id", "field"})
 URLS = frozenset({"url", "referrer", "href"})
 
 
@@ -75,7 +75,7 @@ class Cleaner:
         """Whether `_object` would return *members* just as they are; False where only that can tell."""
         return (
             # What its name calls a secret lies beside it: that is seen where it is looked at closely.
-            not ("value" in members and "name" in members)
+            not ("value" in members and NAMING & members.keys())
             and len(members) <= self._most_keys
             and members.keys() <= self._plain_keys
             and self._are_clean(members.values(), depth)
@@ -107,7 +107,8 @@ class Cleaner:
             self._refuse("too_many_keys", f"an object has more than {self._most_keys} keys; send fewer, or a list")
         kept: dict[str, Any] = {}
         is_pair = "value" in members and any(
-            isinstance(named := members.get(naming), str) and redaction.is_sensitive(named) for naming in NAMING
+            isinstance(named := members[naming], str) and redaction.is_sensitive(named)
+            for naming in NAMING & members.keys()
         )
         for key, value in members.items():
             if len(kept) == self._most_keys:

@@ -37,7 +37,7 @@ def _secret_parameter() -> str:
     whole = rf"{_START}{_NO_LETTER}*(?:{keys}){_NO_LETTER}*="
     phones = "|".join(sorted(rules.PHONE_WORDS))
     # In an address, and in JSON that stands within a text.
-    quoted = rf"""(?:{words}|{pairs})[^"'\s]*["'][^a-z0-9]{{0,9}}:|["']{_NO_LETTER}*(?:{keys}){_NO_LETTER}*["'][^a-z0-9]{{0,9}}:"""
+    quoted = rf"""(?:{words}|{pairs})[^"'\s]*["'][^a-z0-9]{{0,27}}:|["']{_NO_LETTER}*(?:{keys}){_NO_LETTER}*["'][^a-z0-9]{{0,27}}:"""
     return f"(?i:(?:{words}|{pairs}|{phones}){_NAME}*=|{whole}|{quoted})"
 
 

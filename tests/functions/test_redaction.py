@@ -143,11 +143,14 @@ def test_what_is_not_suspected_holds_nothing_to_mask(text):
             assert redaction.redact_text(text) == text
 
 
-def test_what_a_name_beside_it_calls_a_secret_is_masked(post, rows):
-    fields = [{"name": "password", "value": "hunter2", "type": "password"}, {"name": "quantity", "value": "2"}]
-    post({"event_type": "form_submit", "data": {"fields": fields}})
-    kept = rows("SELECT raw_event_data->'data'->'fields' AS fields FROM events")[0]["fields"]
-    assert kept == [{**fields[0], "value": "[redacted:field]"}, fields[1]]
+@pytest.mark.parametrize("naming", ["name", "key", "id", "field"])
+def test_what_a_name_beside_it_calls_a_secret_is_masked(post, rows, naming):
+    fields = [{naming: "password", "value": "hunter2", "type": "password"}, {naming: "quantity", "value": "2"}]
+    # The second time all keys are known to be harmless.
+    for _ in range(2):
+        post({"event_type": "form_submit", "data": {"fields": fields}})
+    for kept in rows("SELECT raw_event_data->'data'->'fields' AS fields FROM events"):
+        assert kept["fields"] == [{**fields[0], "value": "[redacted:field]"}, fields[1]]
 
 
 def test_a_card_that_is_sent_as_a_number_of_any_kind_is_masked(post, rows):
