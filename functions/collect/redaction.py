@@ -13,7 +13,10 @@ from collect import rules
 from collect.suspicion import is_suspect
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
+
+    # Where something begins and ends, and its mark.
+    Found = tuple[int, int, str]
 
 FIELD = "[redacted:field]"
 # An event may be nested no deeper (COLLECT_MAX_DEPTH).
@@ -137,18 +140,18 @@ def redact_text(text: str, spellings: int = _SPELLINGS) -> str:
         # Looked for once: a text may have as many codes as it has room for.
         hidden = frozenset({"code"} if _STATE.search(text) else ())
         for value in _PARAMETER_VALUES:
-            text = _mask_parameters(text, value, hidden)
+            text = _marked(text, _parameters(text, value, hidden))
     if ":" in text:
-        text = _mask_pairs(text)
+        text = _marked(text, _pairs(text))
     text = _SECRET.sub("[redacted:secret]", text)
     if _NUMBER.search(text):
-        text = _mask_numbers(text, _CARD, _is_card, "[redacted:card]")
+        text = _marked(text, _numbers(text, _CARD, _is_card, "[redacted:card]"))
         text = _SSN.sub("[redacted:ssn]", text)
-        text = _mask_numbers(text, _IBAN, _is_iban, "[redacted:iban]")
+        text = _marked(text, _numbers(text, _IBAN, _is_iban, "[redacted:iban]"))
     if "+" in text:
         text = _PHONE.sub(PHONE, text)
     if "@" in text:
-        text = _mask_emails(text)
+        text = _marked(text, _emails(text))
     if spellings and ("%" in text or "+" in text) and _hides(text):
         text = _WORD.sub(lambda match: _mask_word(match[0], spellings - 1), text)
     return text
@@ -159,8 +162,17 @@ def redact_number(number: int) -> Any:
     return "[redacted:card]" if 10**13 <= abs(number) < 10**19 and _is_card(str(abs(number))) else number
 
 
-def _mask_parameters(text: str, value_of: re.Pattern[str], hidden: frozenset[str]) -> str:
-    kept, end, at, before = [], 0, 0, 0
+def _marked(text: str, found: Iterator[Found]) -> str:
+    """*text* with a mark in the place of all that was *found*."""
+    kept, end = [], 0
+    for start, stop, mark in found:
+        kept += [text[end:start], mark]
+        end = stop
+    return "".join([*kept, text[end:]]) if kept else text
+
+
+def _parameters(text: str, value_of: re.Pattern[str], hidden: frozenset[str]) -> Iterator[Found]:
+    at = before = 0
     while sign := _NAMED.search(text, max(at, before)):
         equals = sign.start()
         begin = _name_begin(text, at, before, equals)
@@ -172,14 +184,9 @@ def _mask_parameters(text: str, value_of: re.Pattern[str], hidden: frozenset[str
         at = value.end()
         name = unquote(text[begin:equals])
         if name in hidden or is_sensitive(name):
-            mark = FIELD
+            yield before, at, FIELD
         elif names_a_phone(name) and is_dialled(unquote_plus(value[0])):
-            mark = PHONE
-        else:
-            continue
-        kept += [text[end:before], mark]
-        end = at
-    return "".join([*kept, text[end:]]) if kept else text
+            yield before, at, PHONE
 
 
 def _name_begin(text: str, at: int, before: int, equals: int) -> int | None:
@@ -197,21 +204,20 @@ def _name_begin(text: str, at: int, before: int, equals: int) -> int | None:
     return begin if begin < equals else None
 
 
-def _mask_pairs(text: str) -> str:
-    kept, end, at = [], 0, 0
+def _pairs(text: str) -> Iterator[Found]:
+    at = 0
     while match := _PAIR.search(text, at):
         at = match.end()
         if is_sensitive(match[2]):
             value = (_ESCAPED_VALUE if match[1].startswith("\\") else _VALUE).match(text, at)
             if value and value[0]:
-                kept += [text[end:at], FIELD]
-                end = at = value.end()
-    return "".join([*kept, text[end:]]) if kept else text
+                yield at, value.end(), FIELD
+                at = value.end()
 
 
-def _mask_numbers(text: str, pattern: re.Pattern[str], holds: Callable[[str], bool], mark: str) -> str:
-    """*text* with what *holds* masked, where it stands alone or begins or ends in the company of other numbers."""
-    kept, end, at, candidates = [], 0, 0, 0
+def _numbers(text: str, pattern: re.Pattern[str], holds: Callable[[str], bool], mark: str) -> Iterator[Found]:
+    """What *holds*, where it stands alone or begins or ends in the company of other numbers."""
+    at = candidates = 0
     while match := pattern.search(text, at):
         at = match.start() + 1
         number = match[0]
@@ -220,9 +226,8 @@ def _mask_numbers(text: str, pattern: re.Pattern[str], holds: Callable[[str], bo
         while candidates < _MOST_CANDIDATES and len(number) >= _LEAST_NUMBER and not holds(re.sub(r"\W", "", number)):
             number = _LAST_GROUP.sub("", number)
         if len(number) >= _LEAST_NUMBER:
-            kept += [text[end : match.start()], mark]
-            end = at = match.start() + len(number)
-    return "".join([*kept, text[end:]]) if kept else text
+            at = match.start() + len(number)
+            yield match.start(), at, mark
 
 
 def _is_iban(number: str) -> bool:
@@ -250,14 +255,13 @@ def _mask_word(word: str, spellings: int) -> str:
     return word if clean == plain else (MARK.search(clean) or (FIELD,))[0]
 
 
-def _mask_emails(text: str) -> str:
-    kept, end = [], 0
+def _emails(text: str) -> Iterator[Found]:
+    end = 0
     for match in _DOMAIN.finditer(text):
         mailbox = _MAILBOX.search(text, max(end, match.start() - _MAILBOX_LENGTH), match.start())
         if mailbox and match[1].lower() not in rules.ASSET_ENDINGS:
-            kept += [text[end : mailbox.start()], "[redacted:email]"]
             end = match.end()
-    return "".join([*kept, text[end:]]) if kept else text
+            yield mailbox.start(), end, "[redacted:email]"
 
 
 def _is_card(digits: str) -> bool:
