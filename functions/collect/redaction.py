@@ -30,17 +30,21 @@ _SPLIT = re.compile(r"[^a-zA-Z0-9ñçÑÇ]+")
 _BETWEEN = r"\s\xad\u200b-\u200d\u2010-\u2015\u2060\u2212\ufeff-"
 # The least that all numbers have in common, which most texts do not.
 _NUMBER = re.compile(r"[0-9][^a-z]{0,4}[0-9][^a-z]{0,4}[0-9]|[A-Z]{2}[0-9]{2}")
-# A number stands alone: not behind the point of another, nor within a UUID, whose groups are too short for one.
+# Its groups of digits can look like a card's or an account's, of which one in many thousands passes the check too.
+_UUID = r"(?<![0-9A-Za-z])[0-9A-Fa-f]{8}-(?:[0-9A-Fa-f]{4}-){3}[0-9A-Fa-f]{12}(?![0-9A-Za-z])"
+# A number stands alone: not behind the point of another, nor as the last group of a longer word.
 _ALONE = r"(?:(?<![0-9A-Za-z-])(?<![0-9]\.)|(?<=[g-zG-Z]-)|(?<=[g-zG-Z][A-Za-z]-)|(?<=[^0-9A-Za-z]-)|(?<=^-))"
 _ENDS = r"(?![0-9A-Za-z]|[.-][0-9])"
-_CARD = re.compile(rf"{_ALONE}[0-9](?:[{_BETWEEN}]{{0,3}}[0-9]){{13,18}}{_ENDS}")
+_CARD = re.compile(rf"(?P<uuid>{_UUID})|{_ALONE}[0-9](?:[{_BETWEEN}]{{0,3}}[0-9]){{13,18}}{_ENDS}")
 # Those that begin with 9 are the tax office's, which uses some groups of them (irs.gov, Internal Revenue Manual 3.21.263).
 _TAXPAYERS = r"9[0-9]{2}(?=.(?:5[0-9]|6[0-5]|7[0-9]|8[0-8]|9[0-24-9]))"
 _SSN = re.compile(
     rf"{_ALONE}(?:(?!000|666|9)[0-9]{{3}}|{_TAXPAYERS})(\s?[.{_BETWEEN}]\s?)(?!00)[0-9]{{2}}\1(?!0000)[0-9]{{4}}"
     rf"{_ENDS}"
 )
-_IBAN = re.compile(rf"(?<![0-9A-Za-z])[A-Z]{{2}}[0-9]{{2}}(?:[{_BETWEEN}]{{0,3}}[A-Z0-9]){{11,30}}(?![0-9A-Za-z])")
+_IBAN = re.compile(
+    rf"(?P<uuid>{_UUID})|(?<![0-9A-Za-z])[A-Z]{{2}}[0-9]{{2}}(?:[{_BETWEEN}]{{0,3}}[A-Z0-9]){{11,30}}(?![0-9A-Za-z])"
+)
 _PHONE = re.compile(rf"(?<![0-9A-Za-z])\+[1-9](?:[().{_BETWEEN}]{{0,3}}[0-9]){{7,14}}(?![0-9A-Za-z])")
 _SECRET = re.compile(rf"(?<![0-9A-Za-z])(?:{rules.SECRETS})(?![0-9A-Za-z])", re.ASCII)
 # What comes before the @ is looked for backwards from it, so that each character is looked at once.
@@ -219,6 +223,9 @@ def _numbers(text: str, pattern: re.Pattern[str], holds: Callable[[str], bool], 
     """What *holds*, where it stands alone or begins or ends in the company of other numbers."""
     at = candidates = 0
     while match := pattern.search(text, at):
+        if match["uuid"]:
+            at = match.end()
+            continue
         at = match.start() + 1
         number = match[0]
         candidates += 1

@@ -1,11 +1,12 @@
 """What is masked before it is stored, and what analytics needs and keeps."""
 
 import json
+import string
 import time
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from collect import redaction, suspicion
@@ -141,6 +142,19 @@ def test_what_is_not_suspected_holds_nothing_to_mask(text):
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(redaction, "is_suspect", lambda text: True)
             assert redaction.redact_text(text) == text
+
+
+@given(
+    st.from_regex(
+        r"([0-9]{8}-[0-9]{4}-[0-9]{4}-[a-f][0-9a-f]{3}-[0-9a-f]{12})|(B[AE][0-9]{6}(-[0-9]{4}){3}-[0-9A-F]{12})",
+        fullmatch=True,
+        alphabet=string.hexdigits + "-",
+    )
+)
+@settings(max_examples=1000)
+def test_a_uuid_stays_whatever_its_digits_look_like(uuid):
+    assert redaction.redact_text(uuid) == uuid
+    assert redaction.redact_text(f"order-{uuid}, 4111 1111 1111 1111") == f"order-{uuid}, [redacted:card]"
 
 
 @pytest.mark.parametrize("naming", ["name", "key", "id", "field"])
