@@ -31,6 +31,11 @@ MOST_LINES = 5000
 FIRST = dt.datetime.min.replace(tzinfo=dt.UTC)
 
 
+def _reopened(current: settings.Settings, destination: str, batch_ids: list[str]) -> dict[str, Any]:
+    export.reopen(current, destination, batch_ids)
+    return {"reopened": batch_ids}
+
+
 # What `evothesis verify` and the like ask, by the source of their event: the bucket's rights are the exporter's.
 QUESTIONS: dict[str, Callable[[settings.Settings, dict[str, Any], Callable[[], bool]], dict[str, Any]]] = {
     "evothesis.verify": lambda current, detail, _: verify.run(current, str(detail["destination"])).as_dict(),
@@ -41,6 +46,7 @@ QUESTIONS: dict[str, Callable[[settings.Settings, dict[str, Any], Callable[[], b
     "evothesis.preview": lambda current, detail, _: preview.run(
         current, detail.get("settings"), int(detail.get("sample", 0))
     ),
+    "evothesis.reopen": lambda current, detail, _: _reopened(current, str(detail["destination"]), detail["batch_ids"]),
     "evothesis.handoff": lambda current, detail, has_time: handoff.run(
         current, detail["wanted"], detail.get("so_far"), has_time
     ),

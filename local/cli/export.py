@@ -12,6 +12,7 @@ import click
 
 from cli.handoff import Moment, hand_off
 from cli.preview import preview
+from cli.report import ask
 from cli.running import Invocation, Running
 from storage.settings import FORMATS
 
@@ -30,13 +31,23 @@ LOOK_SECONDS = 0.5
 @click.option("--to", "to_time", type=Moment(), help="And before this one.")
 @click.option("--site", help="Of this site alone.")
 @click.option("--format", "formats", multiple=True, type=click.Choice(FORMATS), help="In this format, or several.")
+@click.option("--again", multiple=True, metavar="BATCH_ID", help="Deliver this batch, which was delivered, once more.")
 @click.option("--bucket", type=click.Choice(["client", "backup"]), help="Into this bucket; else the client's.")
-def export(as_json: bool, dry_run: bool, config: Path | None, sample: int, **wanted: Any) -> None:
+def export(
+    as_json: bool, dry_run: bool, config: Path | None, sample: int, again: tuple[str, ...], **wanted: Any
+) -> None:
     """Deliver every event that is due to both buckets, and wait for it.
 
-    With --dry-run nothing is delivered. With --from and --to a range of time is written as files of its own, below
-    handoffs/ in the client's or the backup bucket, and the regular stream stays as it is.
+    With --dry-run nothing is delivered. With --again batches that `evothesis verify` misses in a bucket are delivered
+    to it once more. With --from and --to a range of time is written as files of its own, below handoffs/ in the client's
+    or the backup bucket, and the regular stream stays as it is.
     """
+    if again:
+        if dry_run or wanted["from_time"] or wanted["to_time"] or wanted["site"] or wanted["formats"]:
+            raise click.UsageError("--again takes --bucket and --json, and nothing else")
+        if ask("evothesis.reopen", {"destination": wanted["bucket"] or "client", "batch_ids": again}) is None:
+            sys.exit(1)
+        _deliver(as_json)
     if any(wanted[name] is not None for name in ("from_time", "to_time", "site", "bucket")) or wanted["formats"]:
         if not (wanted["from_time"] and wanted["to_time"]) or dry_run:
             raise click.UsageError("a hand-off takes --from and --to, and no --dry-run")

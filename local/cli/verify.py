@@ -29,7 +29,8 @@ def _print(report: dict[str, Any]) -> None:
     )
     for finding in report["findings"]:
         click.echo(click.style(f"  {finding['key'] or 'the bucket'}: {finding['problem']}", fg="red"))
-    for batch_id in report["deliver_again"]:
-        click.echo(f"  to deliver again: {batch_id}")
+    if report["deliver_again"]:
+        again = " ".join(f"--again {batch_id}" for batch_id in report["deliver_again"])
+        click.echo(f"to deliver again what is missing: evothesis export --bucket {report['destination']} {again}")
     if not report["findings"]:
         click.echo("every event is there once")

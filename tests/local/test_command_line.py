@@ -94,6 +94,12 @@ def test_a_day_with_it(run, evothesis, tmp_path):
     proof = evothesis("verify", "backup")
     assert (proof.status, proof.out.splitlines()[-1]) == (0, "every event is there once")
     assert json.loads(evothesis("verify", "--json").out)["rows"] == 3
+    batch_id = delivered.out.split()[-1]
+    assert evothesis("export", "--again", batch_id).out.splitlines()[-1].strip() == batch_id
+    assert (
+        evothesis("export", "--again", "2026").status,
+        evothesis("export", "--again", "2026", "--dry-run").status,
+    ) == (1, 2)
     usable = evothesis("check", "client")
     assert (usable.status, usable.out.splitlines()[-1]) == (0, "  ✓ s3:DeleteObjectVersion")
 

@@ -5,7 +5,7 @@ import datetime as dt
 import pytest
 
 from storage import balance, database, deliveries, erasures, events, portability, refusals, retention, settings
-from storage.errors import DeliveryFailed
+from storage.errors import DeliveryFailed, RedeliveryRefused
 from storage.export import erase, expire, held, run, verify
 from storage.refusals import Refusal
 
@@ -428,6 +428,9 @@ def test_what_the_database_has_dropped_is_not_delivered_again(connection, bucket
     for item in buckets.s3.list_objects_v2(Bucket=buckets.names["client"], Prefix="analytics/manifests/")["Contents"]:
         buckets.s3.delete_object(Bucket=buckets.names["client"], Key=item["Key"])
     assert run.reopen_lost(settings.current()) == 0
+    batches = [row[0] for row in connection.execute("SELECT batch_id FROM export_batches").fetchall()]
+    with pytest.raises(RedeliveryRefused, match="has events that the database has dropped because of their age"):
+        run.reopen(settings.current(), "client", batches)
 
 
 def test_once_no_bucket_is_set_any_more_nobody_waits_for_one(connection, buckets, many, policy, stored, environ):

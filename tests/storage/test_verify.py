@@ -5,6 +5,7 @@ import json
 import pytest
 
 from storage import database, ledger, settings
+from storage.errors import RedeliveryRefused
 from storage.export import run, verify
 
 
@@ -115,3 +116,35 @@ def test_an_object_of_no_manifest_is_named(bucket):
     key = bucket.keys(".parquet")[0].replace("-", "_").replace(".parquet", "-copy.parquet")
     bucket.put(key, b"x")
     assert problems() == [("parquet", "no manifest names it; a reader of the folder sees its rows twice")]
+
+
+def test_what_is_missing_is_delivered_again_when_asked_and_then_every_event_is_there_once(bucket):
+    bucket.delete(bucket.keys(".parquet")[0])
+    again = verify.run(settings.current(), "client").as_dict()["deliver_again"]
+    assert len(again) == 1
+
+    run.reopen(settings.current(), "client", again)
+    run.run(settings.current())
+
+    assert problems() == []
+    assert problems("backup") == []
+
+
+def test_other_bytes_than_ours_are_not_written_over_when_a_batch_is_delivered_again(bucket):
+    key = bucket.keys(".parquet")[0]
+    bucket.put(key, b"somebody else's")
+    again = verify.run(settings.current(), "client").as_dict()["deliver_again"]
+    run.reopen(settings.current(), "client", again)
+    assert "look whose it is, and remove it" in run.run(settings.current()).failures["client"]
+    assert bucket.get(key) == b"somebody else's"
+
+    bucket.delete(key)
+    run.run(settings.current())
+    assert problems() == []
+
+
+def test_none_is_delivered_again_where_one_of_them_was_never_there(bucket, connection):
+    known = connection.execute("SELECT batch_id FROM export_batches LIMIT 1").fetchone()[0]
+    with pytest.raises(RedeliveryRefused, match="no batch of-nobody was delivered to the client bucket"):
+        run.reopen(settings.current(), "client", [known, "of-nobody"])
+    assert run.run(settings.current()).delivered == []

@@ -8,6 +8,7 @@ StorageError
 ├── ExportRunning         another process holds the export
 ├── DeliveryFailed        one destination refused a batch; it stays in the ledger
 ├── BatchUnreadable       a batch cannot be encoded; it stays in the ledger, the others go on
+├── RedeliveryRefused     a batch cannot be delivered again
 ├── HandoffInvalid        what is to be handed off is no range of the past
 ├── RestoreRefused        what is to be restored does not fit what is there
 └── ErasureUnknown        no erasure has this id
@@ -46,6 +47,10 @@ class DeliveryFailed(StorageError):
 
 class BatchUnreadable(StorageError):
     """A batch cannot be encoded; the ledger keeps it with the reason, and the others go on."""
+
+
+class RedeliveryRefused(StorageError):
+    """A batch cannot be delivered again: the text says which and why; none of those that were asked for is."""
 
 
 class HandoffInvalid(StorageError):

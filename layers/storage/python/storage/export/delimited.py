@@ -24,6 +24,7 @@ class CsvWriter:
     """Writes record batches to an open binary file; `close` makes it whole and leaves it open."""
 
     def __init__(self, file: IO[bytes], compression: Compression, schema: pa.Schema) -> None:
+        self._file = file
         self._names = schema.names
         self._times = [field.name for field in schema if pa.types.is_timestamp(field.type)]
         self._truths = [field.name for field in schema if pa.types.is_boolean(field.type)]
@@ -46,6 +47,10 @@ class CsvWriter:
                     row[name] = "'" + row[name]
             rows.writerow(row)
         self._sink.write(text.getvalue().encode())
+
+    def size(self) -> int:
+        """How much is written but for what the compressor still holds."""
+        return self._file.tell()
 
     def close(self) -> None:
         """Write what the compressor still holds."""

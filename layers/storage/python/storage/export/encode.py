@@ -42,6 +42,9 @@ class Writer(Protocol):
     def write(self, batch: pa.RecordBatch) -> None:
         """Take the rows of *batch*, whose columns are those of the schema, in that order."""
 
+    def size(self) -> int:
+        """How much is written, which depends on the rows alone."""
+
     def close(self) -> None:
         """Make the file whole, and leave it open."""
 
@@ -189,7 +192,7 @@ class _Encoder:
             making.writer.write(written)
             making.contents.add(rows)
             making.visitors.add(rows)
-            if making.file.size >= self._layout.object_bytes:
+            if making.writer.size() >= self._layout.object_bytes:
                 yield self._seal(name)
 
     def finish(self) -> Iterator[Part]:

@@ -16,6 +16,7 @@ class JsonLinesWriter:
     """Writes record batches to an open binary file; `close` makes it whole and leaves it open."""
 
     def __init__(self, file: IO[bytes], compression: Compression, schema: pa.Schema) -> None:
+        self._file = file
         self._names = schema.names
         self.extension = "jsonl" + ENDINGS[compression]
         self._sink = compressed(file, compression)
@@ -30,6 +31,10 @@ class JsonLinesWriter:
                 row[name] = orjson.Fragment(row[name])
             lines.append(orjson.dumps(row, option=orjson.OPT_UTC_Z | orjson.OPT_APPEND_NEWLINE))
         self._sink.write(b"".join(lines))
+
+    def size(self) -> int:
+        """How much is written but for what the compressor still holds."""
+        return self._file.tell()
 
     def close(self) -> None:
         """Write what the compressor still holds."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import IO
 
 import pyarrow as pa
@@ -24,14 +25,21 @@ ZSTD_LEVEL = 1
 
 
 class ParquetWriter:
-    """Writes record batches to an open binary file; `close` makes it whole and leaves it open."""
+    """Writes record batches to an open binary file; `close` makes it whole and leaves it open.
+
+    A thread of its own encodes a row group while the next is gathered; what goes wrong there is raised by the next call
+    that waits for it.
+    """
 
     extension = "parquet"
 
     def __init__(self, file: IO[bytes], compression: Compression, schema: pa.Schema) -> None:
+        self._file = file
         self._names = schema.names
         self._gathered: list[pa.RecordBatch] = []
-        self._rows = self._bytes = 0
+        self._rows = self._bytes = self._size = 0
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="export-parquet")
+        self._encoded: Future[None] | None = None
         self._writer = pq.ParquetWriter(
             file,
             schema,
@@ -52,20 +60,40 @@ class ParquetWriter:
             if self._rows == ROW_GROUP_ROWS or self._bytes >= ROW_GROUP_BYTES:
                 self._flush()
 
+    def size(self) -> int:
+        """How much of the file is written but for the row group in the making: the same each time for the same rows."""
+        return self._size
+
     def close(self) -> None:
         """Write what was gathered and the footer."""
         self._flush()
+        self._wait()
+        self._thread.shutdown()
         self._writer.close()
 
     def _flush(self) -> None:
         if self._gathered:
-            # Each step lets go of what the one before held, so that the rows are in memory twice and never three times.
             rows = pa.Table.from_batches(self._gathered)
             self._gathered.clear()
-            rows = rows.take(_order(rows))
-            self._writer.write_table(rows.rename_columns(self._names), row_group_size=ROW_GROUP_ROWS)
             self._rows = self._bytes = 0
-            _give_back()
+            order = _order(rows)
+            self._wait()
+            handed = [rows]
+            del rows
+            self._encoded = self._thread.submit(self._encode, handed, order)
+
+    def _encode(self, handed: list[pa.Table], order: pa.Array) -> None:
+        # Nobody else holds the rows any more, so that they are in memory twice for no longer than it takes to sort them.
+        rows = handed.pop().take(order)
+        self._writer.write_table(rows.rename_columns(self._names), row_group_size=ROW_GROUP_ROWS)
+        del rows
+        _give_back()
+
+    def _wait(self) -> None:
+        if self._encoded:
+            self._encoded.result()
+            self._encoded = None
+            self._size = self._file.tell()
 
 
 def _give_back() -> None:

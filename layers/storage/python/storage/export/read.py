@@ -39,8 +39,8 @@ ROWS = pa.schema(
 
 # How much PostgreSQL hands over at once; with the row groups it decides how much memory an export takes.
 BATCH_BYTES = 2 * 1024 * 1024
-# Read while what came before is encoded, and no more: as much as a row group, so that neither waits for the other.
-BATCHES_AHEAD = 10
+# Read while what came before is looked at, and no more.
+BATCHES_AHEAD = 3
 
 # Where the 32 digits of a UUID stand in its text of 36 characters.
 UUID_PLACES = [place for place in range(36) if place not in (8, 13, 18, 23)]

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 
 from storage import alarms, database, erasures, ledger, objects, runs, visitors
-from storage.errors import DeliveryFailed, ExportRunning
+from storage.errors import DeliveryFailed, ExportRunning, RedeliveryRefused
 from storage.export import balances, contract
 from storage.export.deliver import deliver
 from storage.export.layout import Layout
@@ -154,3 +154,35 @@ def reopen_lost(settings: Settings) -> int:
         return lost
 
     return database.run(settings.require_database(), work)
+
+
+def reopen(settings: Settings, name: str, batch_ids: Sequence[str]) -> None:
+    """Plan delivered batches again for the bucket of one side, such as `verify` names; the next run delivers them.
+
+    All of them or, where one cannot be, none. What lies in the bucket stays: bytes that nobody of this product wrote are
+    not written over, so the delivery says where they are.
+
+    Raises:
+        SettingsInvalid: that side has no bucket.
+        RedeliveryRefused: a batch was never delivered there, or the database has dropped events of it.
+        ExportRunning: an export or an erasure is under way.
+    """
+    destination = settings.require_destination(name)
+
+    def work(connection: database.Connection) -> None:
+        with ledger.claim(connection), database.held(connection, 6) as nobody_erases:
+            if not nobody_erases:
+                raise ExportRunning("an erasure is under way; ask again when it is completed")
+            delivered = {
+                batch_id
+                for batch_id, bucket, _ in ledger.delivered_manifests(connection, destination.name)
+                if bucket == destination.bucket
+            }
+            for batch_id in batch_ids:
+                if batch_id not in delivered:
+                    raise RedeliveryRefused(f"no batch {batch_id} was delivered to the {name} bucket")
+                if erasures.dropped_of(connection, batch_id):
+                    raise RedeliveryRefused(f"{batch_id} has events that the database has dropped because of their age")
+            ledger.reopen(connection, batch_ids, destination.name)
+
+    database.run(settings.require_database(), work)
