@@ -14,7 +14,8 @@ from pathlib import Path
 from services import child
 
 PREFERRED_PORT = 4566
-START_SECONDS = 90
+# The first start of all compiles it, with what other processes leave of the processors.
+START_SECONDS = 240
 STOP_SECONDS = 10
 
 
