@@ -13,8 +13,9 @@ import pyarrow.parquet as pq
 from storage.settings import Compression
 
 ROW_GROUP_ROWS = 131_072
-# A row group of large events ends sooner, or it would not fit into the memory that an export may take.
-ROW_GROUP_BYTES = 24 * 1024 * 1024
+# A row group of large events ends sooner, as three are in memory: one that is gathered, one that is sorted, one that is
+# encoded. Measured: the file is no larger than with half as much again.
+ROW_GROUP_BYTES = 16 * 1024 * 1024
 # Where the C library has it.
 _trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
 
@@ -97,7 +98,11 @@ class ParquetWriter:
 
 
 def _give_back() -> None:
-    """Let the C library give the system what is free: the driver's buffers are its, and would stay for good (malloc_trim(3))."""
+    """Let Arrow and the C library give the system what is free.
+
+    The driver's buffers are the latter's, and would stay for good (malloc_trim(3)).
+    """
+    pa.default_memory_pool().release_unused()
     if _trim is not None:
         _trim(0)
 
