@@ -12,11 +12,13 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import statistics
 import sys
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -79,13 +81,16 @@ def processes(command: str, environ: dict[str, str]) -> Took:
     """Run a shell's command to its end."""
     began = time.perf_counter()
     process = psutil.Popen(["bash", "-o", "pipefail", "-ec", command], env=environ)
-    peak = 0
-    while process.poll() is None:
-        peak = max(peak, sum(map(_resident, [process, *_children(process)])))
-        time.sleep(0.01)
-    if process.wait():
+    peaks: dict[int, int] = {}
+    while True:
+        # Seldom, as it takes the processors from what is measured.
+        peaks |= {one.pid: _peak(one) for one in [process, *_children(process)]}
+        with suppress(psutil.TimeoutExpired):
+            status = process.wait(timeout=0.2)
+            break
+    if status:
         raise SystemExit(f"failed: {command}")
-    return Took(time.perf_counter() - began, peak)
+    return Took(time.perf_counter() - began, sum(peaks.values()))
 
 
 def _children(process: psutil.Process) -> list[psutil.Process]:
@@ -95,11 +100,14 @@ def _children(process: psutil.Process) -> list[psutil.Process]:
         return []
 
 
-def _resident(process: psutil.Process) -> int:
+def _peak(process: psutil.Process) -> int:
+    """The most memory that a process has had, which the kernel remembers (proc_pid_status(5), VmHWM)."""
     try:
-        return int(process.memory_info().rss)
-    except psutil.Error:
+        status = Path(f"/proc/{process.pid}/status").read_text("utf-8")
+    except OSError:
         return 0
+    found = re.search(r"^VmHWM:\s+(\d+) kB", status, re.MULTILINE)
+    return int(found[1]) * 1024 if found else 0
 
 
 def bare_copy(url: str) -> Took:
