@@ -15,7 +15,7 @@ from storage.settings import Compression
 ROW_GROUP_ROWS = 131_072
 # A row group of large events ends sooner, as three are in memory: one that is gathered, one that is sorted, one that is
 # encoded. Measured: the file is no larger than with half as much again.
-ROW_GROUP_BYTES = 16 * 1024 * 1024
+ROW_GROUP_BYTES = 14 * 1024 * 1024
 # Where the C library has it.
 _trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
 
@@ -98,11 +98,10 @@ class ParquetWriter:
 
 
 def _give_back() -> None:
-    """Let Arrow and the C library give the system what is free.
+    """Let the C library give the system what is free.
 
     The driver's buffers are the latter's, and would stay for good (malloc_trim(3)).
     """
-    pa.default_memory_pool().release_unused()
     if _trim is not None:
         _trim(0)
 
