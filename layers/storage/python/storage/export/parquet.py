@@ -116,5 +116,7 @@ def _order(rows: pa.Table) -> pa.Array:
 
 def _ranks(values: pa.ChunkedArray) -> pa.Array:
     """The place of each value among them; none has none."""
-    values = values.combine_chunks().dictionary_encode()
-    return pc.rank(values.dictionary, tiebreaker="first").take(values.indices)
+    # All chunks of one array share a dictionary, so that their indices can be joined, which are smaller than they are.
+    chunks = values.dictionary_encode().chunks
+    indices = pa.concat_arrays([chunk.indices for chunk in chunks])
+    return pc.rank(chunks[-1].dictionary, tiebreaker="first").take(indices)

@@ -113,7 +113,7 @@ def _in_rows(batch: pa.RecordBatch) -> pa.RecordBatch:
         READABLE[field.name](column.storage) if field.name in READABLE else column
         for field, column in zip(ROWS, batch.columns, strict=True)
     ]
-    return pa.RecordBatch.from_arrays(columns, ROWS.names).cast(ROWS)
+    return pa.RecordBatch.from_arrays(columns, schema=ROWS)
 
 
 def _uuids(values: pa.FixedSizeBinaryArray) -> pa.Array:
