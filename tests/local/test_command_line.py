@@ -145,7 +145,7 @@ def test_a_day_with_it(run, evothesis, tmp_path):
     for line in (
         r'^http_responses_total\{method="POST",route="/collect",status="202"\} 3',
         r'^evothesis_events_accepted_total\{service="collect"\} [4-9]',
-        r'^evothesis_batches_delivered_total\{service="export-scheduled"\} 1',
+        r'^evothesis_batches_delivered_total\{service="export-scheduled"\} 2',
         r'^evothesis_export_waiting_since_seconds\{service="export-scheduled"\} 1',
         r'^lambda_environments\{function="Collect"\} [1-9]',
         r'^lambda_batch_requests_count\{function="Collect"\} [1-9]',
