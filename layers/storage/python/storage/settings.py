@@ -27,6 +27,7 @@ from pydantic import (
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from storage.errors import SettingsInvalid
+from storage.hosts import canonical
 from storage.policies import EXEMPT_DAYS, Policy
 from storage.rules import Filters, Transforms
 
@@ -42,8 +43,6 @@ FORMATS: tuple[Format, ...] = ("json", "csv", "parquet")
 BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 PREFIX = re.compile(r"[A-Za-z0-9!_.*'()-]+(/[A-Za-z0-9!_.*'()-]+)*")
 
-# As a host is told from a page: https://www.Example.com/ is of example.com.
-SITE = re.compile(r"(?!www\.)[a-z0-9]([a-z0-9._-]{0,251}[a-z0-9])?")
 REGION = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9-]{0,62}")
 PORT = r":(?:6553[0-5]|655[0-2]\d|65[0-4]\d\d|6[0-4]\d{3}|[1-5]\d{4}|\d{1,4})"
 ENDPOINT = re.compile(rf"https?://(?:[A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(?:{PORT})?/?")
@@ -200,7 +199,7 @@ class Settings(BaseSettings):
                 return {}
             if not isinstance(differing, dict):
                 raise ValueError(f"{site_id}: has to be an object of what differs from POLICY")  # noqa: TRY004
-            if not SITE.fullmatch(str(site_id)):
+            if canonical(str(site_id)) != site_id:
                 raise ValueError(f"{site_id!r} is not a site; write its host as shop.example.com, without www.")
             if "objects_days" in differing:
                 raise ValueError(f"{site_id}: objects hold events of many sites; set objects_days in POLICY")
