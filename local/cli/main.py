@@ -20,6 +20,7 @@ from cli.running import NotRunning
 from cli.status import status
 from cli.verify import verify
 from cli.visitor import visitor
+from cli.webhooks import webhooks
 from emulator.errors import EmulatorError
 from services.child import Ended, StartFailed
 from storage.errors import StorageError
@@ -33,7 +34,7 @@ def commands() -> None:
     """First-party web analytics data that the client owns."""
 
 
-for command in (run, status, export, verify, check, restore, erase, receipt, visitor, policy, invoke, logs):
+for command in (run, status, export, verify, check, restore, erase, receipt, visitor, policy, webhooks, invoke, logs):
     commands.add_command(command)
 
 

@@ -68,6 +68,14 @@ class Running:
         """
         return self._admin("GET", path)
 
+    def post(self, path: str) -> tuple[int, Any]:
+        """Status and JSON body of an admin route that is asked to do something.
+
+        Raises:
+            NotRunning: nobody answers.
+        """
+        return self._admin("POST", path)
+
     def delete(self, path: str) -> tuple[int, Any]:
         """Status and JSON body of an admin route that is asked to delete.
 
@@ -77,7 +85,8 @@ class Running:
         return self._admin("DELETE", path)
 
     def _admin(self, method: str, path: str) -> tuple[int, Any]:
-        status, _, body = self._ask(method, self.url + path, {"Authorization": f"Bearer {self.token}"})
+        headers = {"Authorization": f"Bearer {self.token}", "Content-Type": "application/json"}
+        status, _, body = self._ask(method, self.url + path, headers, b"" if method == "POST" else None)
         return status, _json(body)
 
     def invoke(self, function: str, payload: bytes, *, kind: str = "RequestResponse") -> Invocation:

@@ -89,6 +89,62 @@ def test_what_does_not_arrive_is_sent_again_under_the_same_id_and_given_up_after
     receiver.got.clear()
 
 
+def types(receiver):
+    return [Webhook(SECRET).verify(body, headers)["type"] for _, headers, body in receiver.got]
+
+
+def test_what_is_told_of_one_thing_arrives_in_order_and_holds_up_no_other(connection, receiver):
+    receiver.status = 500
+    webhooks.tell(connection, "first", {}, "a.example.com")
+    assert send(connection)["failed"] == 1
+    webhooks.tell(connection, "second", {}, "a.example.com")
+    webhooks.tell(connection, "other", {}, "b.example.com")
+    receiver.status, receiver.got[:] = 204, []
+    assert send(connection)["sent"] == 1
+    assert types(receiver) == ["other"]
+    connection.execute("UPDATE webhook_messages SET next_at = now()")
+    assert send(connection)["sent"] == 2
+    assert types(receiver) == ["other", "first", "second"]
+
+
+def test_what_was_given_up_holds_up_nothing_and_can_be_sent_again_under_its_id(connection, receiver):
+    first = webhooks.tell(connection, "first", {}, "a.example.com")
+    webhooks.tell(connection, "second", {}, "a.example.com")
+    connection.execute("UPDATE webhook_messages SET attempts = 9, given_up_at = now() WHERE type = 'first'")
+    assert send(connection)["sent"] == 1
+    [given_up] = webhooks.listing(connection, "given_up", 0, 10)
+    assert (given_up["message_id"], given_up["about"], given_up["body"]["type"]) == (first, "a.example.com", "first")
+    assert webhooks.replay(connection) == 1
+    assert send(connection)["sent"] == 1
+    assert [message["state"] for message in webhooks.listing(connection, None, 0, 10)] == ["delivered", "delivered"]
+    assert webhooks.replay(connection) == 0
+    assert webhooks.replay(connection, first) == 1
+    assert send(connection)["sent"] == 1
+    assert [headers["webhook-id"] for _, headers, _ in receiver.got].count(first) == 2
+
+
+def test_an_endpoint_that_takes_nothing_is_left_alone_after_three_tries(connection, receiver):
+    receiver.status = 500
+    for n in range(5):
+        webhooks.tell(connection, f"t{n}", {})
+    assert send(connection) == {"sent": 0, "failed": 3}
+    assert send(connection) == {"sent": 0, "failed": 2}
+
+
+def test_whoever_has_no_time_left_sends_nothing_more(connection, receiver):
+    webhooks.tell(connection, "a", {})
+    assert webhooks.send_due(connection, settings.current(), lambda: False) == {"sent": 0, "failed": 0}
+
+
+def test_messages_are_forgotten_after_ninety_days(connection, receiver):
+    webhooks.tell(connection, "old", {})
+    connection.execute("UPDATE webhook_messages SET created_at = now() - interval '91 days'")
+    webhooks.tell(connection, "new", {})
+    send(connection)
+    assert types(receiver) == ["new"]
+    assert [message["type"] for message in webhooks.listing(connection, None, 0, 10)] == ["new"]
+
+
 def test_no_redirect_is_followed(connection, receiver):
     receiver.status, receiver.headers_of = 302, {"Location": "http://127.0.0.1:1/"}
     webhooks.tell(connection, "a", {})

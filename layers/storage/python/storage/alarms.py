@@ -75,7 +75,7 @@ def _raise(connection: Connection, destination: str, alarm: str, type_: str, dat
             (destination, alarm),
         ).fetchone()
         if raised:
-            webhooks.tell(connection, type_, data)
+            webhooks.tell(connection, type_, data, destination)
 
 
 def _lower(connection: Connection, destination: str, alarm: str, about: Mapping[str, Any]) -> None:
@@ -85,4 +85,4 @@ def _lower(connection: Connection, destination: str, alarm: str, about: Mapping[
             (destination, alarm),
         ).fetchone()
         if was:
-            webhooks.tell(connection, "export.recovered", {**about, "was": alarm, "since": was[0]})
+            webhooks.tell(connection, "export.recovered", {**about, "was": alarm, "since": was[0]}, destination)

@@ -1,0 +1,51 @@
+"""`evothesis webhooks`: what the operator's endpoint was told, and what it did not take."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Any
+
+import click
+
+from cli.running import Running
+
+COLORS = {"delivered": "green", "waiting": "yellow", "given_up": "red"}
+
+
+@click.group()
+def webhooks() -> None:
+    """What the operator's endpoint was told, and what it did not take."""
+
+
+@webhooks.command("list")
+@click.option("--state", type=click.Choice(list(COLORS)), help="Only those that are so.")
+@click.option("--json", "as_json", is_flag=True, help="Print everything as JSON, with what was said.")
+def listing(state: str | None, as_json: bool) -> None:
+    """List the last messages, newest first. Exit status 1 when any of them was given up."""
+    code, answer = Running.find().get(f"/webhooks{'?state=' + state if state else ''}")
+    _be_answered(code, answer)
+    for message in answer["messages"]:
+        click.echo(json.dumps(message) if as_json else _line(message))
+    sys.exit(any(message["state"] == "given_up" for message in answer["messages"]))
+
+
+@webhooks.command()
+@click.argument("message_id", required=False)
+def replay(message_id: str | None) -> None:
+    """Send again, within a minute, one message, or all that were given up."""
+    code, answer = Running.find().post(f"/webhooks/{message_id}/replay" if message_id else "/webhooks/replay")
+    _be_answered(code, answer)
+    click.echo(f"{answer['replayed']} will be sent again within a minute")
+
+
+def _be_answered(code: int, answer: dict[str, Any]) -> None:
+    if code >= 300:
+        raise click.ClickException(answer.get("error", {}).get("message") or f"HTTP {code}")
+
+
+def _line(message: dict[str, Any]) -> str:
+    state = click.style(f"{message['state']:9}", fg=COLORS[message["state"]])
+    line = f"{message['created_at'][:19]}Z  {state}  {message['type']:18} {message['about'] or '-'}  {message['message_id']}"
+    tries = f"{message['attempts']} tries" if message["attempts"] != 1 else "1 try"
+    return f"{line}\n    {tries}: {message['last_error']}" if message["last_error"] else line
