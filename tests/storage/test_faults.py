@@ -14,7 +14,7 @@ from services.postgres import Postgres
 from storage import buckets as storage_buckets
 from storage import database, ledger, migrations, objects, settings
 from storage.errors import DatabaseUnavailable, ExportRunning
-from storage.export import encode, run, verify
+from storage.export import run, transform, verify
 
 FORMATS = "json,csv,parquet"
 STOPPED_EXPORTER = Path(__file__).with_name("stopped_exporter.py")
@@ -160,7 +160,7 @@ def test_postgresql_that_is_restarted_in_the_middle_of_a_batch_costs_the_run_and
                        '2026-11-23 10:15:00+00' FROM generate_series(1, 60000) n
                 """
             )
-        real = encode.Contents.counting
+        real = transform.Filter.kept
 
         def restarting(self, batches):
             for number, batch in enumerate(real(self, batches)):
@@ -170,7 +170,7 @@ def test_postgresql_that_is_restarted_in_the_middle_of_a_batch_costs_the_run_and
                 yield batch
 
         with monkeypatch.context() as patch:
-            patch.setattr(encode.Contents, "counting", restarting)
+            patch.setattr(transform.Filter, "kept", restarting)
             with pytest.raises(DatabaseUnavailable):
                 run.run(settings.current())
 

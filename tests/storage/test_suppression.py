@@ -5,6 +5,8 @@ import threading
 import time
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import collect.app
 import visitor_deletion.app
@@ -120,3 +122,8 @@ def test_another_key_than_the_first_is_refused_because_it_knows_nobody_again(con
     erasures.erase(connection, KEY, "visitor-1")
     with pytest.raises(SettingsInvalid, match="PRIVACY_KEY is another one"):
         erasures.erase(connection, b"another-privacy-key", "visitor-1")
+
+
+@given(key=st.binary(min_size=1, max_size=200), ids=st.lists(st.text(max_size=80), max_size=20))
+def test_many_are_hashed_as_one_is(key, ids):
+    assert visitors.hashes_of(key, ids) == sorted(visitors.hash_of(key, one) for one in ids)

@@ -6,6 +6,7 @@ import csv
 import datetime as dt
 import tempfile
 from collections.abc import Iterable, Sequence
+from dataclasses import fields
 from typing import Any, cast
 
 import pyarrow as pa
@@ -327,15 +328,7 @@ def _contents(items: Sequence[dict[str, Any]], first: str) -> Contents:
     """What the objects of one format hold together."""
     contents = Contents()
     for item in items:
-        if item["format"] != first or not item["rows"]:
-            continue
-        one = _described(item)
-        contents.rows += one["rows"]
-        contents.first_id = min(one["first_id"], contents.first_id or one["first_id"])
-        contents.last_id = max(one["last_id"], contents.last_id or one["last_id"])
-        # None of one that was restored from a bucket which hides times.
-        if one["first_timestamp"] and one["last_timestamp"]:
-            contents.first_timestamp = min(one["first_timestamp"], contents.first_timestamp or one["first_timestamp"])
-            contents.last_timestamp = max(one["last_timestamp"], contents.last_timestamp or one["last_timestamp"])
-        contents.sites.update(one["sites"])
+        if item["format"] == first:
+            one = _described(item)
+            contents.include(Contents(**{part.name: one[part.name] for part in fields(Contents)}))
     return contents

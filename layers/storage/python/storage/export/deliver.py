@@ -142,9 +142,11 @@ class _Sending:
         destinations = [lane.destination for lane in self._lanes]
         try:
             transform = Transform(self._layout.filters, self._layout.transforms, destinations[0].hashing_key())
-            for part in encode(self._contents.counting(self._kept.kept(self._read(url))), self._layout, transform):
+            for part in encode(self._kept.kept(self._read(url)), self._layout, transform):
+                if part.format == self._layout.formats[0]:
+                    self._contents.include(part.contents)
                 # Before a byte of it is anywhere: whoever erases finds what an attempt left that was given up.
-                held = sorted(visitors.hash_of(key, visitor_id) for visitor_id in part.visitors.ids())
+                held = visitors.hashes_of(key, part.visitors.ids())
                 visitors.keep_index(
                     self._connection, self.batch.batch_id, manifest.relative_key(self.batch, part), held
                 )

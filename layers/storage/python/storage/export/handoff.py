@@ -195,10 +195,12 @@ def _hand_off(
     rows = of_site.kept(_within(read, window))
     key = settings.require_privacy_key()
     described = []
-    for part in encode(contents.counting(kept.kept(rows)), layout, transform):
+    for part in encode(kept.kept(rows), layout, transform):
+        if part.format == layout.formats[0]:
+            contents.include(part.contents)
         try:
             # Before a byte is sent, so that whoever erases knows of it.
-            handoffs.keep_index(connection, _place(own), [visitors.hash_of(key, one) for one in part.visitors.ids()])
+            handoffs.keep_index(connection, _place(own), visitors.hashes_of(key, part.visitors.ids()))
             described.append(manifest.describe(own.prefix, batch, part))
             body = Body(part.open(), part.size, part.sha256, CONTENT_TYPES[part.format])
             objects.put(own, described[-1]["key"], body, fence)
