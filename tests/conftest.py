@@ -72,6 +72,9 @@ def environ(monkeypatch):
                 "PRIVACY_",
                 "POLICY",
                 "SITE_POLICIES",
+                "SITES",
+                "DISCOVERY_",
+                "WEBHOOK_",
                 "DATABASE_URL",
                 "AWS_",
             )
@@ -111,6 +114,22 @@ def database_url(postgres, environ):
         yield url
         database.close()
         connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture
+def new_database(postgres):
+    """Make an empty database with the schema, and another with each call; they go with the test."""
+    made = []
+    with psycopg.connect(f"{postgres.base}/postgres", autocommit=True) as connection:
+
+        def new_database():
+            made.append(f"test_{next(_numbers)}")
+            connection.execute(f"CREATE DATABASE {made[-1]} TEMPLATE template")
+            return f"{postgres.base}/{made[-1]}"
+
+        yield new_database
+        for name in made:
+            connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
 
 @pytest.fixture

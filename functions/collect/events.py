@@ -10,7 +10,7 @@ from uuid import UUID
 
 import orjson
 
-from collect import hosts, moments
+from collect import bots, hosts, moments
 from collect.attribution import attribute
 from collect.beacons import Beacon, Document, Unreadable
 from collect.cleaning import Cleaner, Problem, cut
@@ -100,6 +100,7 @@ class Reader:
             message = f"an envelope says at most {ENVELOPE_BYTES} bytes beside its events; move the rest into them"
             raise Unreadable(413, "envelope_too_large", message)
         self._settings = settings
+        self._sender = sender_of(settings, beacon)
         header = beacon.header("user-agent")
         self._user_agent = _user_agent(header) if header else None
 
@@ -110,7 +111,7 @@ class Reader:
         raw = {**self._inherited, **self._cleaner.clean(member)}
         url = _text(raw, "url")
         page_site, path = hosts.locate(url) if url else (None, None)
-        site_id = _named_site(raw) or page_site or self._senders_site()
+        site_id = self._settings.site_of(_named_site(raw) or page_site) or self._sender
         policy = self._settings.policy_of(site_id)
         if policy.consent == "required" and not consent_granted(raw):
             return None, None, None
@@ -118,10 +119,13 @@ class Reader:
         if found:
             url = _text(raw, "url")
             path = hosts.locate(url)[1] if url else None
-        # How much was masked is ours to say.
+        # How much was masked, and who is no visitor, is ours to say.
         raw.pop(REDACTIONS, None)
+        raw.pop(bots.FLAG, None)
         if found or self._envelope_redactions or self._cleaner.redactions:
             raw[REDACTIONS] = dict(self._envelope_redactions + self._cleaner.redactions + found)
+        if no_visitor := bots.reasons(self._settings, self._user_agent, self._beacon.source_ip, raw):
+            raw[bots.FLAG] = no_visitor
         problem = self._envelope_problem or self._cleaner.problem or _problem(raw)
         if problem:
             return None, problem, raw
@@ -143,20 +147,23 @@ class Reader:
             address(policy, self._beacon),
             raw,
             self.visitor_hash(raw),
+            self._sender == site_id if self._sender else None,
         )
         return event, None, None
 
     def site_of(self, raw: dict[str, Any]) -> str | None:
         """The site that an event names itself, else that of its page, of the Origin, of the Referer."""
-        return _named_site(raw) or hosts.site_of(_text(raw, "url")) or self._senders_site()
+        return self._settings.site_of(_named_site(raw) or hosts.site_of(_text(raw, "url"))) or self._sender
 
     def visitor_hash(self, raw: dict[str, Any] | None) -> int | None:
         """By what an erased visitor is known again."""
         visitor_id = identifier(raw, "visitor_id")
         return visitors.hash_of(self._key, visitor_id) if visitor_id else None
 
-    def _senders_site(self) -> str | None:
-        return hosts.site_of(self._beacon.header("origin"), self._beacon.header("referer"))
+
+def sender_of(settings: Settings, beacon: Beacon) -> str | None:
+    """The site of the page that sent *beacon*, as its Origin says, else its Referer."""
+    return settings.site_of(hosts.site_of(beacon.header("origin"), beacon.header("referer")))
 
 
 @lru_cache(maxsize=2000)

@@ -26,10 +26,11 @@ def locate(url: str) -> tuple[str | None, str | None]:
     try:
         parts = urlsplit(url)
         if parts.scheme and parts.scheme in SCHEMES:
-            # To a browser they are one: `https://a.example\\@b.example` is a page of a.example.
+            # To a browser they are one: `https://a.example\@b.example` is a page of a.example.
             parts = urlsplit(url.replace("\\", "/"))
-        # A port that is none makes the whole of it no URL.
-        host = unquote(parts.hostname or "") if parts.scheme in SCHEMES and (True) else ""
+        # Raises where it is none: to a browser the whole is then no URL.
+        _ = parts.port
+        host = unquote(parts.hostname or "") if parts.scheme in SCHEMES else ""
     except ValueError:
         return None, None
     return canonical(host) if host else None, parts.path[:PATH_CHARS] or None

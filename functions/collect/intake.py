@@ -12,10 +12,9 @@ from typing import Any
 
 from aws_lambda_powertools import Logger
 
-from collect import hosts
 from collect.beacons import Beacon, Document, Unreadable, read
 from collect.cleaning import Problem
-from collect.events import Reader, consent_refused, identifier, members
+from collect.events import Reader, consent_refused, identifier, members, sender_of
 from storage import database, events, refusals, visitors
 from storage.events import Event
 from storage.refusals import Refusal
@@ -64,7 +63,7 @@ def collect(settings: Settings, beacons: Sequence[Beacon], now: dt.datetime) -> 
     withheld: Counter[tuple[str, str | None]] = Counter()
     for beacon, reading in zip(beacons, readings, strict=True):
         if kept_out := 1 if reading.withheld else reading.withheld_events:
-            site_id = hosts.site_of(beacon.header("origin"), beacon.header("referer"))
+            site_id = sender_of(settings, beacon)
             withheld[reading.withheld or "consent", site_id] += kept_out
 
     def store(connection: database.Connection) -> tuple[events.Appended, set[str]]:
@@ -103,7 +102,7 @@ def _read(settings: Settings, beacon: Beacon, now: dt.datetime) -> Reading:
         _read_members(settings, beacon, document, now, reading)
     except Unreadable as problem:
         reading.unreadable = problem
-        site_id = hosts.site_of(beacon.header("origin"), beacon.header("referer"))
+        site_id = sender_of(settings, beacon)
         # The body cannot be redacted, for it cannot be read; so only its size is kept.
         reading.refusals = [
             Refusal(beacon.id_of("refused"), problem.reason, problem.message, site_id, None, len(beacon.body), None)

@@ -5,10 +5,13 @@ from __future__ import annotations
 import re
 from contextlib import suppress
 from typing import Any, cast, get_args
+from urllib.parse import unquote
 
 from httpapi import Api, ApiError, Response, answer, clock
-from storage import alarms, database, settings, sites, webhooks
+from storage import alarms, database, discovery, settings, sites, webhooks
 from storage.errors import WritersBusy
+from storage.hosts import canonical
+from storage.settings import Settings
 
 api = Api("domain-discovery")
 
@@ -23,7 +26,7 @@ def domain_discovery(event: dict[str, Any], context: Any) -> dict[str, Any]:
     del event
     current = settings.current()
     url = current.require_database()
-    discovered = database.run(url, sites.discover)
+    discovered = database.run(url, lambda connection: discovery.discover(connection, current))
     if discovered:
         api.logger.info("sites_discovered", sites=discovered)
     database.run(url, lambda connection: alarms.watch_lag(connection, current.lag_limit))
@@ -40,12 +43,54 @@ def listing() -> Response:
     after = query.get("after", "")
     if "\0" in after:
         raise ApiError(400, "after_invalid", "`after` has to be the `next` of the page before")
-    url = settings.current().require_database()
-    with suppress(WritersBusy):
-        database.run(url, sites.discover)
-    page = database.run(url, lambda connection: sites.listing(connection, after, PAGE + 1))
+    current = settings.current()
+    _discover(current)
+    page = database.run(
+        current.require_database(), lambda connection: sites.listing(connection, current, after, PAGE + 1)
+    )
     more = len(page) > PAGE
     return answer({"sites": page[:PAGE], "next": page[PAGE - 1]["site_id"] if more else None})
+
+
+@api.route("/sites/{site_id}/confirm", "POST")
+def confirm(site_id: str) -> Response:
+    """Let a site be billed, whatever evidence there is of it."""
+    current = settings.current()
+    site_id = _site_of(site_id)
+    _discover(current)
+    kind = database.run(
+        current.require_database(), lambda connection: discovery.confirm_by_hand(connection, current, site_id)
+    )
+    if kind is None:
+        raise _unknown(site_id)
+    if kind != "public":
+        raise ApiError(409, "site_not_public", f"{site_id} is no public site ({kind}), and has no domain to be billed")
+    return answer({"site_id": site_id, "state": "confirmed"})
+
+
+@api.route("/sites/{site_id}/refuse", "POST")
+def refuse(site_id: str) -> Response:
+    """Let a site never be billed; its events stay."""
+    current = settings.current()
+    site_id = _site_of(site_id)
+    _discover(current)
+    if not database.run(current.require_database(), lambda connection: discovery.refuse(connection, site_id)):
+        raise _unknown(site_id)
+    return answer({"site_id": site_id, "state": "refused"})
+
+
+def _discover(current: Settings) -> None:
+    # What the last second brought is known too, unless somebody is storing more at this moment.
+    with suppress(WritersBusy):
+        database.run(current.require_database(), lambda connection: discovery.discover(connection, current))
+
+
+def _site_of(named: str) -> str:
+    return canonical(unquote(named)) or named
+
+
+def _unknown(site_id: str) -> ApiError:
+    return ApiError(404, "site_unknown", f"no event of {site_id[:100]!r} was seen; GET /sites lists those that were")
 
 
 @api.route("/webhooks", "GET")

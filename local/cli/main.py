@@ -17,6 +17,7 @@ from cli.receipt import receipt
 from cli.restore import restore
 from cli.run import run
 from cli.running import NotRunning
+from cli.site import site
 from cli.status import status
 from cli.verify import verify
 from cli.visitor import visitor
@@ -34,7 +35,22 @@ def commands() -> None:
     """First-party web analytics data that the client owns."""
 
 
-for command in (run, status, export, verify, check, restore, erase, receipt, visitor, policy, webhooks, invoke, logs):
+for command in (
+    run,
+    status,
+    export,
+    verify,
+    check,
+    restore,
+    erase,
+    receipt,
+    visitor,
+    site,
+    policy,
+    webhooks,
+    invoke,
+    logs,
+):
     commands.add_command(command)
 
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 
 from pydantic import SecretStr
 
+from storage.naming import Site
 from storage.policies import Policy
 from storage.rules import Filters, Transforms
 from storage.settings import DestinationName, Settings
@@ -53,8 +55,12 @@ def of(settings: Settings) -> dict[str, str]:
         "WebhookUrl": settings.webhook_url or "",
         "WebhookSecret": _plain(settings.webhook_secret),
         "WebhookAllowPrivate": "true" if settings.webhook_allow_private else "false",
+        "Sites": _by_site(settings.sites),
+        "DiscoverySessions": str(settings.discovery_sessions),
+        "DiscoveryMinutes": str(settings.discovery_minutes),
+        "BotNetworks": ",".join(map(str, settings.bot_networks)),
         "Policy": _rules(settings.policy),
-        "SitePolicies": _by_site(settings),
+        "SitePolicies": _by_site(settings.site_policies),
         "RetentionWaitsForBuckets": "true" if settings.retention_waits_for_buckets else "false",
         **_limits(settings),
         **buckets,
@@ -66,8 +72,8 @@ def _limits(settings: Settings) -> dict[str, str]:
     return {"".join(part.capitalize() for part in name.split("_")): str(getattr(settings, name)) for name in names}
 
 
-def _by_site(settings: Settings) -> str:
-    own = {site: policy.model_dump(exclude_unset=True) for site, policy in settings.site_policies.items()}
+def _by_site(members: Mapping[str, Policy | Site]) -> str:
+    own = {site_id: member.model_dump(exclude_unset=True) for site_id, member in members.items()}
     return json.dumps(own) if own else ""
 
 

@@ -154,6 +154,29 @@ def test_a_day_with_it(run, evothesis, tmp_path):
         assert re.search(line, metrics, re.MULTILINE), line
 
 
+def test_the_operator_decides_which_sites_are_billed(run, evothesis):
+    running = run()
+    assert httpx.post(f"{running.url}/collect", json=BEACON).status_code == 202
+    confirmed = evothesis("site", "confirm", "www.shop.example.com")
+    assert (confirmed.status, confirmed.out) == (0, "shop.example.com is confirmed\n")
+    [line] = evothesis("site", "list").out.splitlines()
+    assert line.split()[:3] == ["confirmed", "shop.example.com", "example.com"]
+    [shop] = [json.loads(line) for line in evothesis("site", "list", "--state", "confirmed", "--json").out.splitlines()]
+    assert (shop["confirmed_by"], shop["bot_events"]) == ("operator", shop["events"])
+    assert evothesis("site", "list", "--state", "refused").out == ""
+    unknown = evothesis("site", "refuse", "nobody.example.com")
+    assert (unknown.status, "no event of 'nobody.example.com' was seen" in unknown.err) == (1, True)
+    told = evothesis("webhooks", "list")
+    assert (told.status, [line.split()[2] for line in told.out.splitlines()]) == (
+        0,
+        ["site.confirmed", "site.discovered"],
+    )
+    message_id = told.out.splitlines()[0].split()[-1]
+    assert evothesis("webhooks", "replay", message_id).out == "1 will be sent again within a minute\n"
+    assert evothesis("webhooks", "replay").out == "0 will be sent again within a minute\n"
+    assert evothesis("webhooks", "replay", "msg_0").status == 1
+
+
 def test_what_a_change_would_do_and_a_part_of_what_there_is(run, evothesis, tmp_path):
     running = run()
     for _ in range(3):

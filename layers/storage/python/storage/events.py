@@ -23,7 +23,7 @@ from storage.errors import WritersBusy
 class Event:
     """One accepted event: the columns of `events_log`, and the whole event as it was sent, redacted.
 
-    `event_id` is a UUID in its canonical form: lower case, with hyphens (RFC 9562, 4). By `visitor_hash` an erased visitor
+    `sender_agrees` says whether Origin or Referer are of its site too, where they say anything. `event_id` is a UUID in its canonical form: lower case, with hyphens (RFC 9562, 4). By `visitor_hash` an erased visitor
     is known again; without it nobody is.
     """
 
@@ -39,6 +39,7 @@ class Event:
     ip_address: str | None
     raw_event_data: dict[str, Any]
     visitor_hash: int | None = None
+    sender_agrees: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,13 +84,13 @@ def _insert(connection: Connection, events: Sequence[Event]) -> list[str]:
         """
         /* events.append */
         INSERT INTO events (event_id, event_type, session_id, visitor_id, site_id, timestamp, url, path,
-                            user_agent, ip_address, raw_event_data)
+                            user_agent, ip_address, raw_event_data, sender_agrees)
         SELECT event_id, event_type, session_id, visitor_id, site_id, timestamp, url, path,
-               user_agent, ip_address, raw_event_data
+               user_agent, ip_address, raw_event_data, sender_agrees
           FROM jsonb_to_recordset(%s) AS event (
                event_id uuid, event_type text, session_id text, visitor_id text, site_id text,
                timestamp timestamptz, url text, path text, user_agent text, ip_address inet, raw_event_data jsonb,
-               visitor_hash bigint)
+               visitor_hash bigint, sender_agrees boolean)
          WHERE visitor_hash IS NULL OR visitor_hash <> ALL ((SELECT suppressed_among(%s))::bigint[])
             ON CONFLICT ON CONSTRAINT events_event_id_key DO NOTHING
         RETURNING event_id::text
@@ -174,13 +175,19 @@ def reserve_ids(connection: Connection, highest: int) -> bool:
 
 
 def put_back(connection: Connection, rows: Iterable[Sequence[Any]]) -> int:
-    """Store events under the ids that they had, in the order of the table's columns, and say how many. Needs a transaction.
+    """Store events under the ids that they had, in the order of `events_log`, and say how many. Needs a transaction.
 
     What came in again meanwhile, from a browser that was not sure, gives way to the event that it is.
     """
     connection.execute("CREATE TEMPORARY TABLE IF NOT EXISTS put_back (LIKE events) ON COMMIT DROP")
     connection.execute("TRUNCATE put_back")
-    with connection.cursor().copy("/* events.put_back */ COPY put_back FROM STDIN") as copy:
+    with connection.cursor().copy(
+        """
+        /* events.put_back */
+        COPY put_back (id, event_id, event_type, session_id, visitor_id, site_id, timestamp, url, path, user_agent,
+                       ip_address, raw_event_data, created_at) FROM STDIN
+        """
+    ) as copy:
         for row in rows:
             copy.write_row(row)
     connection.execute(

@@ -7,8 +7,8 @@ import json
 import os
 import re
 from base64 import b64decode
-from functools import lru_cache
-from ipaddress import ip_address
+from functools import cached_property, lru_cache
+from ipaddress import IPv4Network, IPv6Network, ip_address
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
@@ -28,6 +28,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from storage.errors import SettingsInvalid
 from storage.hosts import canonical
+from storage.naming import Site, by_alias
 from storage.policies import EXEMPT_DAYS, Policy
 from storage.rules import Filters, Transforms
 
@@ -154,6 +155,20 @@ class Settings(BaseSettings):
         default=True, description="whether what a bucket lacks is kept, however old"
     )
 
+    sites: Annotated[dict[str, Site], NoDecode] = Field(
+        default={}, description="what sites are called, their aliases and their groups, by site"
+    )
+    discovery_sessions: Annotated[int, Field(ge=1, le=1000)] = Field(
+        default=3, description="so many sessions, seen from pages of its own, confirm a site"
+    )
+    discovery_minutes: Annotated[int, Field(ge=0, le=100_000)] = Field(
+        default=10, description="over so many minutes at least"
+    )
+
+    bot_networks: Annotated[tuple[IPv4Network | IPv6Network, ...], NoDecode] = Field(
+        default=(), description="networks whose traffic is no visitor's, such as a data centre's"
+    )
+
     webhook_url: str | None = None
     webhook_secret: SecretStr | None = Field(
         default=None, description="whsec_…; several, with spaces, while they change"
@@ -178,7 +193,7 @@ class Settings(BaseSettings):
             raise ValueError(f"give one or more of {', '.join(FORMATS)}")
         return tuple(dict.fromkeys(value))
 
-    @field_validator("export_filters", "export_transforms", "policy", mode="before")
+    @field_validator("export_filters", "export_transforms", "policy", "sites", mode="before")
     @classmethod
     def _rules(cls, value: object) -> object:
         try:
@@ -205,6 +220,17 @@ class Settings(BaseSettings):
                 raise ValueError(f"{site_id}: objects hold events of many sites; set objects_days in POLICY")
             whole[site_id] = policy.of_site(differing)
         return whole
+
+    @field_validator("bot_networks", mode="before")
+    @classmethod
+    def _networks(cls, value: object) -> object:
+        return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+
+    @field_validator("sites")
+    @classmethod
+    def _sites(cls, value: dict[str, Site]) -> dict[str, Site]:
+        by_alias(value)
+        return value
 
     @field_validator("export_hash_key", "privacy_key")
     @classmethod
@@ -331,6 +357,15 @@ class Settings(BaseSettings):
         """How long a bucket may lack an event before it is told."""
         minutes = self.export_lag_minutes or LAG_MINUTES.get(self.schedule_expression, LAG_MINUTES_OTHERWISE)
         return dt.timedelta(minutes=minutes)
+
+    @cached_property
+    def sites_by_alias(self) -> dict[str, str]:
+        """The site of each host that is an alias."""
+        return by_alias(self.sites)
+
+    def site_of(self, host: str | None) -> str | None:
+        """The site that pages of *host* are counted to: itself, or the one that it is an alias of."""
+        return self.sites_by_alias.get(host, host) if host else None
 
     def policy_of(self, site_id: str | None) -> Policy:
         """The policy of a site; of an event whose site could not be told, that of all."""
