@@ -64,13 +64,14 @@ $(BENCHMARK)/.installed: benchmarks/baseline/requirements.txt $(VENV)/.installed
 	touch $@
 
 .PHONY: benchmark
-benchmark: setup $(BENCHMARK)/.installed ## Measure intake beside a FastAPI collector, redaction, the runtime, a soak, retention, erasure, and export beside COPY (needs wrk)
+benchmark: setup $(BENCHMARK)/.installed ## Measure intake beside a FastAPI collector, redaction, the runtime, a soak, retention, erasure, a flood of made-up hosts, and export beside COPY (needs wrk)
 	$(BIN)/python benchmarks/ingest.py
 	$(BIN)/python benchmarks/redaction.py
 	$(BIN)/python benchmarks/overhead.py
 	$(BIN)/python benchmarks/soak.py
 	$(BIN)/python benchmarks/retention.py
 	$(BIN)/python benchmarks/erasure.py
+	$(BIN)/python benchmarks/flood.py
 	$(BIN)/python benchmarks/export.py
 
 .PHONY: benchmark-pixel

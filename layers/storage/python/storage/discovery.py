@@ -100,10 +100,16 @@ def _name_domains(connection: Connection) -> None:
 
 def _gather_evidence(connection: Connection, settings: Settings, part: dict[str, int]) -> None:
     """Keep of each site that is not confirmed the sessions that were first, and the one that began last."""
-    rows = connection.execute(EVIDENCE, {**part, "sessions": settings.discovery_sessions}).fetchall()
+    waiting: dict[str, dict[str, float]] = dict(
+        connection.execute(
+            "/* discovery.waiting */ SELECT site_id, sessions FROM sites WHERE state = 'seen' AND kind = 'public'"
+        ).fetchall()
+    )
+    # By name: a table of names that come and go is one of which PostgreSQL never knows how large it is.
+    which = {**part, "sessions": settings.discovery_sessions, "waiting": [*waiting]}
     sessions: dict[str, dict[str, float]] = {}
-    for site_id, kept, session_id, first in rows:
-        known = sessions.setdefault(site_id, dict(kept))
+    for site_id, session_id, first in connection.execute(EVIDENCE, which).fetchall():
+        known = sessions.setdefault(site_id, waiting[site_id])
         name = hashlib.sha256(session_id.encode()).hexdigest()[:16]
         known[name] = min(first.timestamp(), known.get(name, first.timestamp()))
     for site_id, known in sessions.items():
@@ -285,14 +291,14 @@ NEW = """
 """
 EVIDENCE = """
     /* discovery.evidence */
-    SELECT site_id, sessions, session_id, first
-      FROM (SELECT s.site_id, s.sessions, e.session_id, min(e.created_at) AS first,
-                   row_number() OVER (PARTITION BY s.site_id ORDER BY min(e.created_at)) AS nth,
-                   row_number() OVER (PARTITION BY s.site_id ORDER BY min(e.created_at) DESC) AS nth_last
-              FROM events e JOIN sites s USING (site_id)
-             WHERE e.id > %(mark)s AND e.id <= %(end)s AND e.sender_agrees AND e.session_id IS NOT NULL
-               AND NOT e.raw_event_data ? '_bot' AND s.state = 'seen' AND s.kind = 'public'
-             GROUP BY s.site_id, e.session_id) numbered
+    SELECT site_id, session_id, first
+      FROM (SELECT site_id, session_id, min(created_at) AS first,
+                   row_number() OVER (PARTITION BY site_id ORDER BY min(created_at)) AS nth,
+                   row_number() OVER (PARTITION BY site_id ORDER BY min(created_at) DESC) AS nth_last
+              FROM events
+             WHERE id > %(mark)s AND id <= %(end)s AND sender_agrees AND session_id IS NOT NULL
+               AND NOT raw_event_data ? '_bot' AND site_id = ANY (%(waiting)s)
+             GROUP BY site_id, session_id) numbered
      WHERE nth < %(sessions)s OR nth_last = 1
 """
 DROP_WEAKEST = """
