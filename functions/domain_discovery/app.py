@@ -8,7 +8,7 @@ from typing import Any, cast, get_args
 from urllib.parse import unquote
 
 from httpapi import Api, ApiError, Response, answer, clock
-from storage import alarms, database, discovery, settings, sites, webhooks
+from storage import alarms, confirmation, database, discovery, settings, sites, webhooks
 from storage.errors import WritersBusy
 from storage.hosts import canonical
 from storage.settings import Settings
@@ -59,7 +59,7 @@ def confirm(site_id: str) -> Response:
     site_id = _site_of(site_id)
     _discover(current)
     kind = database.run(
-        current.require_database(), lambda connection: discovery.confirm_by_hand(connection, current, site_id)
+        current.require_database(), lambda connection: confirmation.confirm_by_hand(connection, current, site_id)
     )
     if kind is None:
         raise _unknown(site_id)
@@ -74,7 +74,7 @@ def refuse(site_id: str) -> Response:
     current = settings.current()
     site_id = _site_of(site_id)
     _discover(current)
-    if not database.run(current.require_database(), lambda connection: discovery.refuse(connection, site_id)):
+    if not database.run(current.require_database(), lambda connection: confirmation.refuse(connection, site_id)):
         raise _unknown(site_id)
     return answer({"site_id": site_id, "state": "refused"})
 

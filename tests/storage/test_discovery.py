@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as bounds
 from hypothesis import strategies as st
 
-from storage import database, discovery, events, settings
+from storage import confirmation, database, discovery, events, settings
 from storage.errors import WritersBusy
 
 EARLY = dt.datetime(2026, 11, 23, 10, tzinfo=dt.UTC)
@@ -148,7 +148,7 @@ def test_made_up_names_are_bounded_in_the_table_and_in_what_is_told(
 ):
     monkeypatch.setattr(discovery, "BITE", 500)
     monkeypatch.setattr(discovery, "MOST_UNCONFIRMED", 50)
-    monkeypatch.setattr(discovery, "MOST_TOLD", 10)
+    monkeypatch.setattr(confirmation, "MOST_TOLD", 10)
     for number in range(3):
         seen("real.example.com", f"session-{number}", number * 10)
     made_up = """
@@ -170,7 +170,7 @@ def test_made_up_names_are_bounded_in_the_table_and_in_what_is_told(
 
 
 def test_evidence_confirms_so_many_a_day_and_the_rest_the_day_after(connection, seen, discover, told, monkeypatch):
-    monkeypatch.setattr(discovery, "MOST_TOLD", 2)
+    monkeypatch.setattr(confirmation, "MOST_TOLD", 2)
     for name in "abc":
         for number in range(3):
             seen(f"{name}.example.com", f"session-{number}", number * 10)

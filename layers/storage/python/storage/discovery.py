@@ -6,14 +6,12 @@ kept, the weakest go first, and how many are told of in a day is bounded. What w
 
 from __future__ import annotations
 
-import datetime as dt
 import hashlib
-from typing import Any
 
-from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
 
-from storage import domains, events, webhooks
+from storage import domains, events
+from storage.confirmation import confirm_evident, confirm_named, take_turn, tell_flood, tell_new
 from storage.database import Connection
 from storage.settings import Settings
 
@@ -21,9 +19,6 @@ from storage.settings import Settings
 BITE = 100_000
 # Of sites that were neither confirmed nor told of.
 MOST_UNCONFIRMED = 1_000
-# In a day, of sites that were told of at first sight, and of those that evidence confirms.
-MOST_TOLD = 100
-A_DAY = dt.timedelta(days=1)
 
 
 def discover(connection: Connection, settings: Settings) -> list[str]:
@@ -41,11 +36,11 @@ def discover(connection: Connection, settings: Settings) -> list[str]:
     while _bite(connection, settings, settled, found):
         pass
     with connection.transaction():
-        _mark(connection)
-        _confirm_named(connection, settings)
-        _confirm_evident(connection, settings)
-        _tell_new(connection, settings)
-        _tell_flood(connection)
+        take_turn(connection)
+        confirm_named(connection, settings)
+        confirm_evident(connection, settings)
+        tell_new(connection, settings)
+        tell_flood(connection, MOST_UNCONFIRMED)
         known = connection.execute(
             "/* discovery.kept */ SELECT site_id FROM sites WHERE site_id = ANY (%s)", ([*found],)
         )
@@ -55,7 +50,7 @@ def discover(connection: Connection, settings: Settings) -> list[str]:
 def _bite(connection: Connection, settings: Settings, settled: int, found: set[str]) -> bool:
     """Read the next events, and say whether there may be more."""
     with connection.transaction():
-        mark = _mark(connection)
+        mark = take_turn(connection)
         if settled <= mark:
             return False
         row = connection.execute(BITE_END, {"mark": mark, "settled": settled, "bite": BITE}).fetchone()
@@ -73,11 +68,6 @@ def _bite(connection: Connection, settings: Settings, settled: int, found: set[s
             (end, unplaced),
         )
         return end < settled
-
-
-def _mark(connection: Connection) -> int:
-    row = connection.execute("/* discovery.mark */ SELECT discovered_to_id FROM discovery_mark FOR UPDATE").fetchone()
-    return int(row[0]) if row else 0
 
 
 def _name_domains(connection: Connection) -> None:
@@ -119,142 +109,6 @@ def _gather_evidence(connection: Connection, settings: Settings, part: dict[str,
         connection.execute(
             "/* discovery.keep_evidence */ UPDATE sites SET sessions = %s WHERE site_id = %s", (Jsonb(kept), site_id)
         )
-
-
-def _confirm_named(connection: Connection, settings: Settings) -> None:
-    """Whom the operator names needs no evidence."""
-    waiting = connection.execute(
-        "/* discovery.named */ SELECT site_id FROM sites WHERE state = 'seen' AND kind = 'public' AND site_id = ANY (%s)",
-        ([*settings.sites],),
-    ).fetchall()
-    for (site_id,) in waiting:
-        confirm(connection, settings, site_id, "settings", {})
-
-
-def _confirm_evident(connection: Connection, settings: Settings) -> None:
-    left = MOST_TOLD - _count(
-        connection,
-        "/* discovery.confirmed_of_late */ SELECT count(*) FROM sites WHERE confirmed_by = 'evidence' AND confirmed_at > now() - %s::interval",
-    )
-    waiting = connection.execute(
-        "/* discovery.unconfirmed */ SELECT site_id, sessions FROM sites WHERE state = 'seen' AND kind = 'public' AND sessions <> '{}' ORDER BY first_seen_at"
-    ).fetchall()
-    least = settings.discovery_sessions, 60 * settings.discovery_minutes
-    for site_id, sessions in waiting:
-        moments = sessions.values()
-        if left > 0 and len(moments) >= least[0] and max(moments) - min(moments) >= least[1]:
-            evidence = {"sessions": len(moments), "minutes": int(max(moments) - min(moments)) // 60}
-            confirm(connection, settings, site_id, "evidence", evidence)
-            left -= 1
-
-
-def confirm_by_hand(connection: Connection, settings: Settings, site_id: str) -> str | None:
-    """Confirm a site of the table because the operator says so, and give its kind; None where there is none of that name.
-
-    What is no public site is not confirmed, as it has no domain that could be billed.
-    """
-    with connection.transaction():
-        _mark(connection)
-        row = connection.execute(
-            "/* discovery.kind */ SELECT kind FROM sites WHERE site_id = %s", (site_id,)
-        ).fetchone()
-        if row and row[0] == "public":
-            confirm(connection, settings, site_id, "operator", {})
-        return row[0] if row else None
-
-
-def confirm(connection: Connection, settings: Settings, site_id: str, by: str, evidence: dict[str, Any]) -> None:
-    """Confirm a site of the table, and tell of it; of its discovery too, if that was not told. Needs a transaction."""
-    _tell_discovered(connection, settings, site_id)
-    row = connection.execute(
-        """
-        /* discovery.confirm */
-        UPDATE sites SET state = 'confirmed', confirmed_at = clock_timestamp(), confirmed_by = %s, sessions = '{}'
-         WHERE site_id = %s AND state <> 'confirmed' RETURNING registrable_domain, confirmed_at
-        """,
-        (by, site_id),
-    ).fetchone()
-    if row:
-        about = {"site_id": site_id, "registrable_domain": row[0], "group": _group(settings, site_id)}
-        webhooks.tell(
-            connection, "site.confirmed", {**about, "confirmed_at": row[1], "by": by, **evidence}, f"site {site_id}"
-        )
-
-
-def refuse(connection: Connection, site_id: str) -> bool:
-    """Let a site of the table never be told of or confirmed by evidence; False where there is none of that name.
-
-    Its events stay, and still come: what is refused is the bill. `confirm` takes it back.
-    """
-    return (
-        connection.execute(
-            """
-            /* discovery.refuse */
-            UPDATE sites SET state = 'refused', confirmed_at = NULL, confirmed_by = NULL, sessions = '{}' WHERE site_id = %s
-            """,
-            (site_id,),
-        ).rowcount
-        > 0
-    )
-
-
-def _tell_new(connection: Connection, settings: Settings) -> None:
-    told = _count(
-        connection,
-        "/* discovery.told_of_late */ SELECT count(*) FROM sites WHERE state = 'seen' AND told_at > now() - %s::interval",
-    )
-    waiting = connection.execute(
-        """
-        /* discovery.untold */
-        SELECT site_id FROM sites
-         WHERE state = 'seen' AND kind = 'public' AND told_at IS NULL AND events > bot_events
-         ORDER BY (SELECT count(*) FROM jsonb_object_keys(sessions)) DESC, first_seen_at, site_id LIMIT %s
-        """,
-        (max(0, MOST_TOLD - told),),
-    ).fetchall()
-    for (site_id,) in waiting:
-        _tell_discovered(connection, settings, site_id)
-
-
-def _tell_discovered(connection: Connection, settings: Settings, site_id: str) -> None:
-    with connection.cursor(row_factory=dict_row) as cursor:
-        row = cursor.execute(
-            """
-            /* discovery.tell */
-            UPDATE sites SET told_at = clock_timestamp() WHERE site_id = %s AND told_at IS NULL
-            RETURNING site_id, registrable_domain, first_seen_at, first_event_id, events,
-                      agreeing_events, differing_events, bot_events
-            """,
-            (site_id,),
-        ).fetchone()
-    if row:
-        webhooks.tell(connection, "site.discovered", {**row, "group": _group(settings, site_id)}, f"site {site_id}")
-
-
-def _group(settings: Settings, site_id: str) -> str | None:
-    named = settings.sites.get(site_id)
-    return named.group if named else None
-
-
-def _tell_flood(connection: Connection) -> None:
-    """Once a day, that more new names came than are kept."""
-    row = connection.execute(
-        """
-        /* discovery.flood */
-        UPDATE discovery_mark SET flooded_at = now(), turned_away = 0
-          FROM (SELECT turned_away FROM discovery_mark) before
-         WHERE before.turned_away > 0 AND (flooded_at IS NULL OR flooded_at < now() - %s::interval)
-        RETURNING before.turned_away
-        """,
-        (A_DAY,),
-    ).fetchone()
-    if row:
-        webhooks.tell(connection, "discovery.flooded", {"turned_away": row[0], "kept": MOST_UNCONFIRMED}, "discovery")
-
-
-def _count(connection: Connection, query: Any) -> int:
-    row = connection.execute(query, (A_DAY,)).fetchone()
-    return int(row[0]) if row else 0
 
 
 BITE_END = """
