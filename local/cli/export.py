@@ -14,6 +14,7 @@ from cli.handoff import Moment, hand_off
 from cli.preview import preview
 from cli.report import ask
 from cli.running import Invocation, Running
+from storage.hosts import canonical
 from storage.settings import FORMATS
 
 SCHEDULED = b'{"source": "evothesis.export", "detail-type": "Scheduled Event", "detail": {}}'
@@ -50,7 +51,10 @@ def export(
         _deliver(as_json)
     if any(wanted[name] is not None for name in ("from_time", "to_time", "site", "bucket")) or wanted["formats"]:
         if not (wanted["from_time"] and wanted["to_time"]) or dry_run:
-            raise click.UsageError("a hand-off takes --from and --to, and no --dry-run")
+            raise click.UsageError(
+                "--site, --format and --bucket are for a hand-off, which takes --from and --to, and no --dry-run; "
+                "an export goes to every bucket"
+            )
         sys.exit(0 if hand_off(_asked(wanted), as_json) else 1)
     if dry_run:
         sys.exit(0 if preview(config, sample, as_json) else 1)
@@ -64,7 +68,8 @@ def _asked(wanted: dict[str, Any]) -> dict[str, Any]:
         "destination": wanted["bucket"] or "client",
         "from_time": wanted["from_time"],
         "to_time": wanted["to_time"],
-        "site_id": wanted["site"],
+        # As its events have it: https://www.Example.com/ is of example.com.
+        "site_id": canonical(wanted["site"] or "") or wanted["site"],
         "formats": list(wanted["formats"]),
     }
 

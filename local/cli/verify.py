@@ -31,6 +31,13 @@ def _print(report: dict[str, Any]) -> None:
         click.echo(click.style(f"  {finding['key'] or 'the bucket'}: {finding['problem']}", fg="red"))
     if report["deliver_again"]:
         again = " ".join(f"--again {batch_id}" for batch_id in report["deliver_again"])
-        click.echo(f"to deliver again what is missing: evothesis export --bucket {report['destination']} {again}")
+        click.echo(
+            f"to deliver again what is missing, once what lies in its place is removed: evothesis export --bucket {report['destination']} {again}"
+        )
+    if report["unknown"]:
+        click.echo(
+            f"this database knows nothing of {', '.join(report['unknown'])}: if it is a new one, "
+            f"`evothesis restore {report['destination']}` puts back what it lost, as long as it is empty"
+        )
     if not report["findings"]:
         click.echo("every event is there once")

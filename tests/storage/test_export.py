@@ -12,7 +12,7 @@ import pytest
 
 from storage import database, events, ledger, settings
 from storage.errors import ExportRunning, SettingsInvalid
-from storage.export import parquet, run, status
+from storage.export import parquet, run, status, verify
 
 
 def export(**options):
@@ -307,3 +307,25 @@ def test_hours_are_utcs_on_a_server_of_another_zone(connection, database_url, bu
     [manifest] = delivered("client").manifests
     assert manifest["window"]["start"] == "2026-11-23T20:15:00Z"
     assert "/date=2026-11-23/hour=20/" in manifest["objects"][0]["key"]
+
+
+def test_a_bucket_with_batches_of_another_database_is_left_as_it_is(connection, buckets, many, new_database, environ):
+    many(30)
+    assert run.run(settings.current()).failures == {}
+    before = {side: buckets.s3.list_objects_v2(Bucket=name)["KeyCount"] for side, name in buckets.names.items()}
+    url = environ["DATABASE_URL"] = new_database()
+    with database.connect(url) as another:
+        another.execute(
+            "INSERT INTO events (event_type, timestamp, raw_event_data, created_at) VALUES ('click', now(), '{}', now() - interval '2 hours')"
+        )
+    environ["BACKUP_S3_PREFIX"] = "a-prefix-of-its-own"
+    outcome = run.run(settings.current())
+    assert outcome.failures.keys() == {"client"}
+    assert "1 batches of another database below analytics/; `evothesis restore client`" in outcome.failures["client"]
+    after = {side: buckets.s3.list_objects_v2(Bucket=name)["KeyCount"] for side, name in buckets.names.items()}
+    assert after["client"] == before["client"]
+    report = verify.run(settings.current(), "client")
+    assert (len(report.unknown), report.deliver_again) == (1, [])
+    assert after["backup"] > before["backup"]
+    environ["CLIENT_S3_PREFIX"] = "another"
+    assert run.run(settings.current()).failures == {}

@@ -349,6 +349,27 @@ def place(connection: Connection, batch_id: str, destination: str, bucket: str) 
     return Place(row[0], row[1], row[2], tuple(row[3] or ()))
 
 
+def has_delivered(connection: Connection, destination: str, bucket: str) -> bool:
+    """Whether any batch was ever delivered to this bucket of a destination."""
+    row = connection.execute(
+        """
+        /* ledger.has_delivered */
+        SELECT EXISTS (SELECT 1 FROM export_deliveries WHERE destination = %s AND bucket = %s AND sequence IS NOT NULL)
+        """,
+        (destination, bucket),
+    ).fetchone()
+    return bool(row and row[0])
+
+
+def unknown(connection: Connection, batch_ids: Sequence[str]) -> list[str]:
+    """Those of *batch_ids* that are no batches of this database."""
+    rows = connection.execute(
+        "/* ledger.unknown */ SELECT id FROM unnest(%s::text[]) id WHERE id NOT IN (SELECT batch_id FROM export_batches)",
+        (list(batch_ids),),
+    ).fetchall()
+    return [row[0] for row in rows]
+
+
 def delivered(
     connection: Connection,
     batch_id: str,

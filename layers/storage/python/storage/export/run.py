@@ -95,8 +95,9 @@ def _run(connection: database.Connection, settings: Settings, has_time: Callable
         layout.model_dump(exclude={"formats"}),
     )
     outcome = Outcome(planned)
-    batches = _asked(connection, settings, has_time, outcome)
-    names = {destination.name for destination in destinations}
+    ours = [destination for destination in destinations if not _is_of_others(connection, destination, outcome)]
+    batches = _asked(connection, ours, has_time, outcome)
+    names = {destination.name for destination in ours}
     for batch, failures in deliver(connection, settings.require_database(), batches, fence, key):
         outcome.failures |= failures
         # A destination that was planned for and is not set any more stays pending; it is nobody's failure.
@@ -116,15 +117,38 @@ def _run(connection: database.Connection, settings: Settings, has_time: Callable
     return outcome
 
 
+def _is_of_others(connection: database.Connection, destination: Destination, outcome: Outcome) -> bool:
+    """Whether a bucket that this database never delivered to has batches of another one: both could never be told apart."""
+    if ledger.has_delivered(connection, destination.name, destination.bucket):
+        return False
+    # Whether it can be read at all, whoever writes finds out.
+    with suppress(DeliveryFailed):
+        keys = objects.keys(destination, f"{destination.prefix}/manifests/")
+        held = [key.rpartition("/")[2].removesuffix(".json") for key in keys]
+        if unknown := ledger.unknown(connection, held):
+            outcome.failures[destination.name] = (
+                f"{destination.name} bucket {destination.bucket} has {len(unknown)} batches of another database below "
+                f"{destination.prefix}/; `evothesis restore {destination.name}` puts their events back into an empty one, "
+                f"or set another {destination.name.upper()}_S3_PREFIX"
+            )
+            if waiting := next(iter(ledger.undelivered(connection)), None):
+                ledger.failed(connection, waiting.batch_id, destination.name, outcome.failures[destination.name])
+            return True
+    return False
+
+
 def _asked(
-    connection: database.Connection, settings: Settings, has_time: Callable[[], bool], outcome: Outcome
+    connection: database.Connection,
+    destinations: Sequence[Destination],
+    has_time: Callable[[], bool],
+    outcome: Outcome,
 ) -> Iterator[tuple[Batch, list[Destination]]]:
     """The batches that somebody lacks, and who of those that are set."""
     for batch in ledger.undelivered(connection):
         if not has_time():
             outcome.unfinished = True
             return
-        if lacking := [one for one in settings.require_destinations() if one.name in batch.pending]:
+        if lacking := [one for one in destinations if one.name in batch.pending]:
             yield batch, lacking
 
 

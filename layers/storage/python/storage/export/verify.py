@@ -41,11 +41,13 @@ class Report:
     bytes: int = 0
     rows: int = 0
     findings: list[Finding] = field(default_factory=list)
+    # The batches that would mend it if they were delivered again, and those of which this database knows nothing.
+    deliver_again: list[str] = field(default_factory=list)
+    unknown: list[str] = field(default_factory=list)
 
     def as_dict(self) -> dict[str, Any]:
-        """All of it, and the batches to deliver again."""
-        again = sorted({finding.batch_id for finding in self.findings if finding.batch_id})
-        return {**asdict(self), "deliver_again": again}
+        """All of it, as JSON has it."""
+        return asdict(self)
 
 
 def run(settings: Settings, name: str) -> Report:
@@ -96,6 +98,9 @@ def verify(connection: Connection, url: str, destination: Destination) -> Report
     for key in objects.keys(destination, f"{destination.prefix}/events/"):
         if key not in named and not any(batch_id in key for batch_id in pending):
             report.findings.append(Finding(key, "no manifest names it; a reader of the folder sees its rows twice"))
+    found = sorted({finding.batch_id for finding in report.findings if finding.batch_id})
+    report.unknown = ledger.unknown(connection, found)
+    report.deliver_again = [batch_id for batch_id in found if batch_id not in report.unknown]
     return report
 
 
