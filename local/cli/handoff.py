@@ -22,7 +22,12 @@ def hand_off(wanted: dict[str, Any], as_json: bool) -> bool:
             click.echo(json.dumps(progress, indent=2))
         elif progress["unfinished"]:
             click.echo(f"up to {progress['next_time']}: {progress['rows']:,} events", err=True)
-    if not as_json:
+    if as_json:
+        return True
+    if not progress["rows"]:
+        of_site = f" of {wanted['site_id']}" if wanted["site_id"] else ""
+        click.echo(f"no event{of_site} arrived in that range; nothing was written", err=True)
+    else:
         click.echo(
             f"{progress['rows']:,} events in {progress['objects']:,} objects, {progress['bytes']:,} bytes, "
             f"in the {wanted['destination']} bucket below {progress['prefix']}/"

@@ -197,6 +197,8 @@ def test_what_a_change_would_do_and_a_part_of_what_there_is(run, evothesis, tmp_
     )
     assert (handed.status, handed.out.split(" in the ")[0].split(",")[0]) == (0, "3 events in 1 objects")
     assert re.search(r"client bucket below analytics/handoffs/\S+-shop\.example\.com/$", handed.out)
+    nothing = evothesis("export", "--from", "2026-11-01", "--to", moment.isoformat(), "--site", "Shopp.example.com")
+    assert nothing.err == "no event of shopp.example.com arrived in that range; nothing was written\n"
     assert evothesis("export", "--from", "2026-11-01").status == 2
     assert evothesis("export", "--sample", "2").status == 2
     never = evothesis("export", "--from", "2026-11-02", "--to", "2026-11-01")

@@ -109,6 +109,12 @@ def test_it_brings_its_own_contract(connection, many, hand_off, environ):
     assert f"{done['prefix']}/schema/{found.manifests[0]['schema']}/columns.json" in found.keys
 
 
+def test_where_no_event_arrived_nothing_is_written(connection, many, hand_off):
+    many(3)
+    done, found = hand_off(site_id="mistyped.example")
+    assert (done["rows"], done["unfinished"], found.keys) == (0, False, [])
+
+
 def test_the_clients_filters_hold_in_its_bucket_and_not_in_the_other(connection, event, environ, hand_off):
     environ["EXPORT_FILTERS"] = '{"event_types": ["click"]}'
     events.append(connection, [event(), event(event_type="click")])

@@ -6,7 +6,7 @@ import pytest
 
 from storage import database, events, ledger, settings
 from storage.errors import DeliveryFailed
-from storage.export import deliver, run
+from storage.export import deliver, run, verify
 
 
 def export():
@@ -77,6 +77,24 @@ def test_every_row_lies_in_the_partition_of_its_own_site(connection, buckets, de
         "__HIVE_DEFAULT_PARTITION__": {"": 1},
     }
     assert manifest["sites"] == {"": 1, "a.example": 2, "b.example": 2, "odd site/..=x:[::1]": 1}
+
+
+@pytest.mark.parametrize("partition_by", ["", "site_id"])
+def test_a_site_whose_name_is_empty_counts_as_none(connection, buckets, delivered, event, environ, partition_by):
+    environ["EXPORT_PARTITION_BY"] = partition_by
+    for site in ("", None, "a.example", None, ""):
+        # As somebody writes it who does so by hand.
+        events.append(connection, [event(site_id="b.example")])
+        connection.execute("UPDATE events SET site_id = %s WHERE id = (SELECT max(id) FROM events)", (site,))
+
+    export()
+
+    for side in ("client", "backup"):
+        [manifest] = delivered(side).manifests
+        assert manifest["sites"] == {"": 4, "a.example": 1}
+        assert len(manifest["objects"]) == (2 if partition_by else 1)
+        assert sum(item["rows"] for item in manifest["objects"]) == 5
+        assert verify.run(settings.current(), side).findings == []
 
 
 def test_a_batch_becomes_what_was_asked_for_when_it_was_planned(connection, buckets, delivered, many, environ):

@@ -55,3 +55,6 @@ class CsvWriter:
     def close(self) -> None:
         """Write what the compressor still holds."""
         self._sink.close()
+
+    def abandon(self) -> None:
+        """Nothing of it goes on by itself."""

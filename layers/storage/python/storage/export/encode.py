@@ -52,6 +52,9 @@ class Writer(Protocol):
     def close(self) -> None:
         """Make the file whole, and leave it open."""
 
+    def abandon(self) -> None:
+        """Write no more to a file that is not made whole; also after `close` failed."""
+
 
 WRITERS: dict[Format, type[Writer]] = {"json": JsonLinesWriter, "csv": CsvWriter, "parquet": ParquetWriter}
 
@@ -172,11 +175,11 @@ def encode(batches: Iterable[pa.RecordBatch], layout: Layout, transform: Transfo
 
 
 def _by_site(batch: pa.RecordBatch) -> Iterator[tuple[str | None, pa.RecordBatch]]:
-    """The runs of rows of one site."""
+    """The runs of rows of one site; those without one and those whose site has no name are of the same partition."""
     runs = pc.run_end_encode(batch.column("site_id"))
     start = 0
     for site_id, end in zip(runs.values.to_pylist(), runs.run_ends.to_pylist(), strict=True):
-        yield site_id, batch.slice(start, end - start)
+        yield site_id or None, batch.slice(start, end - start)
         start = end
 
 
@@ -211,22 +214,28 @@ class _Encoder:
             yield self._seal(name)
 
     def abandon(self) -> None:
-        """Give back the disk space of what was begun and is not whole."""
+        """Stop what was begun and is not whole, and give back its disk space."""
         for making in self._made.values():
+            making.writer.abandon()
             making.file.abandon()
 
     def _begin(self, name: Format) -> _Making:
         file = HashingFile(tempfile.TemporaryFile())  # noqa: SIM115 - whoever takes the part closes it
         compression = self._layout.compression_of(name)
-        making = _Making(file, WRITERS[name](cast("IO[bytes]", file), compression, self._transform.schema))
-        self._made[name] = making
+        try:
+            writer = WRITERS[name](cast("IO[bytes]", file), compression, self._transform.schema)
+        except BaseException:
+            file.abandon()
+            raise
+        making = self._made[name] = _Making(file, writer)
         self._numbers[name] += 1
         return making
 
     def _seal(self, name: Format) -> Part:
-        making = self._made.pop(name)
+        making = self._made[name]
         making.writer.close()
         making.file.flush()
+        del self._made[name]
         return Part(
             name,
             self._numbers[name],

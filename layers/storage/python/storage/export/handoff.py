@@ -158,7 +158,9 @@ def run(
                 progress.next_time = end
             progress.unfinished = progress.next_time is None or progress.next_time < wanted.to_time
             if not progress.unfinished:
-                contract.write(own, layout, fence)
+                # Beside no events, as for a site whose name is mistyped, it would look like a hand-off.
+                if progress.rows:
+                    contract.write(own, layout, fence)
                 handoffs.end(connection, _place(own))
         return progress.model_dump(mode="json")
 

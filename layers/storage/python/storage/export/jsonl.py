@@ -40,6 +40,9 @@ class JsonLinesWriter:
         """Write what the compressor still holds."""
         self._sink.close()
 
+    def abandon(self) -> None:
+        """Nothing of it goes on by itself."""
+
 
 def json_lines(batch: pa.RecordBatch, schema: pa.Schema) -> bytes:
     """The rows of *batch*, by the names of *schema*, in memory."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
@@ -110,7 +111,9 @@ def _shown(described: dict[str, Any], layout: Layout) -> dict[str, Any]:
 
 def _contents(contents: Contents) -> dict[str, Any]:
     # Events whose site could not be told count under the empty name.
-    sites = {site_id or "": rows for site_id, rows in contents.sites.items()}
+    sites: Counter[str] = Counter()
+    for site_id, rows in contents.sites.items():
+        sites[site_id or ""] += rows
     return {
         "rows": contents.rows,
         "first_id": contents.first_id,

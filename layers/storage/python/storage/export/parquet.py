@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import count
 from typing import IO
 
 import pyarrow as pa
@@ -14,13 +15,13 @@ import pyarrow.parquet as pq
 from storage.settings import Compression
 
 ROW_GROUP_ROWS = 131_072
-# A row group of large events ends sooner, as three are in memory: one that is gathered, one that waits, one that is encoded.
-# Measured: the file is no larger than with twice as much.
+# A row group of large events ends sooner, as it is in memory up to three times: one is gathered while another is encoded,
+# and while that is sorted it is there twice. Measured: the file is no larger than with twice as much.
 ROW_GROUP_BYTES = 8 * 1024 * 1024
-# Gathered while one is encoded, so that neither thread waits for the other's slower moments.
-GROUPS_WAITING = 1
-# Giving memory back takes time, and so does asking for it again: with each group it would be a twentieth of all.
+# Giving memory back takes time, and so does asking for it again: with each group it would be a twentieth of all. They are
+# counted over all objects, of which most are smaller than this.
 GROUPS_A_TRIM = 4
+_groups = count(1)
 # Where the C library has it.
 _trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
 
@@ -33,8 +34,8 @@ ZSTD_LEVEL = 1
 class ParquetWriter:
     """Writes record batches to an open binary file; `close` makes it whole and leaves it open.
 
-    A thread of its own encodes a row group while the next is gathered; what goes wrong there is raised by the next call
-    that waits for it.
+    A thread of its own sorts and encodes a row group while the next is gathered; what goes wrong there is raised by the
+    next call that waits for it.
     """
 
     extension = "parquet"
@@ -43,7 +44,7 @@ class ParquetWriter:
         self._file = file
         self._names = schema.names
         self._gathered: list[pa.RecordBatch] = []
-        self._rows = self._bytes = self._size = self._groups = 0
+        self._rows = self._bytes = self._size = 0
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="export-parquet")
         self._under_way: deque[Future[int]] = deque()
         self._writer = pq.ParquetWriter(
@@ -77,6 +78,10 @@ class ParquetWriter:
         self._thread.shutdown()
         self._writer.close()
 
+    def abandon(self) -> None:
+        """Encode no more, and wait until none of it is written."""
+        self._thread.shutdown(cancel_futures=True)
+
     def _flush(self) -> None:
         if self._gathered:
             rows = pa.Table.from_batches(self._gathered)
@@ -85,7 +90,8 @@ class ParquetWriter:
             handed = [rows]
             del rows
             self._under_way.append(self._thread.submit(self._encode, handed))
-            self._wait(GROUPS_WAITING)
+            # It is handed over before the one before it is done, so that its thread goes from one to the next at once.
+            self._wait(1)
 
     def _encode(self, handed: list[pa.Table]) -> int:
         # Nobody else holds the rows any more, so that they are in memory twice for no longer than it takes to sort them.
@@ -93,8 +99,7 @@ class ParquetWriter:
         rows = rows.take(_order(rows))
         self._writer.write_table(rows.rename_columns(self._names), row_group_size=ROW_GROUP_ROWS)
         del rows
-        self._groups += 1
-        if self._groups % GROUPS_A_TRIM == 0:
+        if next(_groups) % GROUPS_A_TRIM == 0:
             _give_back()
         return self._file.tell()
 

@@ -192,5 +192,5 @@ BY_SITE = """
       FROM events
      WHERE id > current_setting('evothesis.from_id')::bigint
        AND id <= current_setting('evothesis.to_id')::bigint
-     ORDER BY site_id COLLATE "C", id
+     ORDER BY nullif(site_id, '') COLLATE "C", id
 """
