@@ -158,10 +158,7 @@ def run(
                 progress.next_time = end
             progress.unfinished = progress.next_time is None or progress.next_time < wanted.to_time
             if not progress.unfinished:
-                # Beside no events, as for a site whose name is mistyped, it would look like a hand-off.
-                if progress.rows:
-                    contract.write(own, layout, fence)
-                handoffs.end(connection, _place(own))
+                _end(connection, own, layout, fence, is_empty=not progress.rows)
         return progress.model_dump(mode="json")
 
     return database.run(settings.require_database(), work)
@@ -270,6 +267,13 @@ def _begin(connection: Connection, wanted: Wanted, own: Destination, layout: Lay
     for key in objects.keys(own, f"{own.prefix}/"):
         objects.remove(own, key)
     return began
+
+
+def _end(connection: Connection, own: Destination, layout: Layout, fence: int, is_empty: bool) -> None:
+    # Beside no events, as for a site whose name is mistyped, the contract would look like a hand-off.
+    if not is_empty:
+        contract.write(own, layout, fence)
+    handoffs.end(connection, _place(own))
 
 
 def _place(own: Destination) -> tuple[str, str, str]:
