@@ -15,7 +15,7 @@ from aws_lambda_powertools import Logger
 from collect.beacons import Beacon, Document, Unreadable, read
 from collect.cleaning import Problem
 from collect.events import Reader, consent_refused, identifier, members, sender_of
-from storage import database, events, refusals, visitors
+from storage import database, events, quarantine, refusals, visitors
 from storage.events import Event
 from storage.refusals import Refusal
 from storage.settings import Settings
@@ -23,6 +23,8 @@ from storage.settings import Settings
 logger = Logger(service="collect")
 
 UNSTORABLE = Problem("unstorable", "PostgreSQL refuses a value of this event")
+SITE_UNKNOWN = Problem("site_unknown", "this installation takes events of sites alone that its operator let in")
+SITE_REFUSED = Problem("site_refused", "the operator of this installation refused this site")
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,19 +68,47 @@ def collect(settings: Settings, beacons: Sequence[Beacon], now: dt.datetime) -> 
             site_id = sender_of(settings, beacon)
             withheld[reading.withheld or "consent", site_id] += kept_out
 
-    def store(connection: database.Connection) -> tuple[events.Appended, set[str]]:
+    def store(connection: database.Connection) -> tuple[set[str], dict[str, Problem]]:
         visitors.require_key(connection, settings.require_privacy_key())
         # A single statement is a transaction by itself, and nearly all that comes needs no other.
-        with connection.transaction() if refused or withheld else nullcontext():
-            appended = events.append(connection, accepted)
-            unstorable = [_unstorable(event) for event in accepted if event.event_id in appended.unstorable]
-            refusals.keep(connection, refused + unstorable)
+        with connection.transaction() if refused or withheld or settings.discovery != "auto" else nullcontext():
+            doors = _by_door(connection, settings, accepted)
+            appended = events.append(connection, doors.let_in)
+            kept_apart = quarantine.keep(connection, doors.apart)
+            problems = doors.problems | dict.fromkeys({**appended.unstorable, **kept_apart.unstorable}, UNSTORABLE)
+            late = [_late(event, problems[event.event_id]) for event in accepted if event.event_id in problems]
+            refusals.keep(connection, refused + late)
             refusals.count_withheld(connection, withheld)
-            return appended, _of_erased(connection, accepted, appended)
+            stored = {*appended.stored, *kept_apart.stored}
+            return stored | _of_erased(connection, [*doors.let_in, *doors.apart], stored), problems
 
-    appended, of_erased = database.run(settings.require_database(), store)
-    fresh = {*appended.stored, *of_erased}
-    return [_answer(reading, fresh, appended.unstorable) for reading in readings]
+    fresh, problems = database.run(settings.require_database(), store)
+    return [_answer(reading, fresh, problems) for reading in readings]
+
+
+@dataclass(slots=True)
+class _Doors:
+    """Which events go where; `problems` are those of events that go nowhere."""
+
+    let_in: Sequence[Event] = ()
+    apart: list[Event] = field(default_factory=list)
+    problems: dict[str, Problem] = field(default_factory=dict)
+
+
+def _by_door(connection: database.Connection, settings: Settings, accepted: Sequence[Event]) -> _Doors:
+    if settings.discovery == "auto" or not accepted:
+        return _Doors(accepted)
+    let_in, refused = quarantine.standing(connection, settings, {event.site_id for event in accepted if event.site_id})
+    doors = _Doors([event for event in accepted if event.site_id in let_in])
+    for event in accepted:
+        if event.site_id in refused:
+            doors.problems[event.event_id] = SITE_REFUSED
+        elif event.site_id not in let_in:
+            if event.site_id and settings.discovery == "allowlist":
+                doors.apart.append(event)
+            else:
+                doors.problems[event.event_id] = SITE_UNKNOWN
+    return doors
 
 
 def _read_alone(settings: Settings, beacon: Beacon, now: dt.datetime) -> Reading:
@@ -137,21 +167,21 @@ def _read_members(settings: Settings, beacon: Beacon, document: Document, now: d
             reading.withheld_events += 1
 
 
-def _of_erased(connection: database.Connection, sent: Sequence[Event], appended: events.Appended) -> set[str]:
+def _of_erased(connection: database.Connection, sent: Sequence[Event], stored: set[str]) -> set[str]:
     """The events that were not stored because their visitor was erased: nobody is to tell that from the answer."""
-    left = [event for event in sent if event.event_id not in appended.stored and event.visitor_hash is not None]
+    left = [event for event in sent if event.event_id not in stored and event.visitor_hash is not None]
     if not left:
         return set()
     erased = visitors.suppressed(connection, [event.visitor_hash for event in left if event.visitor_hash is not None])
     return {event.event_id for event in left if event.visitor_hash in erased}
 
 
-def _unstorable(event: Event) -> Refusal:
-    # An event's own id serves: it is refused once, however often it comes.
+def _late(event: Event, problem: Problem) -> Refusal:
+    # An event's own id serves: it is refused once, however often it comes. Of whom it tells is nobody's here.
     return Refusal(
         event.event_id,
-        UNSTORABLE.reason,
-        UNSTORABLE.message,
+        problem.reason,
+        problem.message,
         event.site_id,
         event.visitor_id,
         0,
@@ -160,7 +190,7 @@ def _unstorable(event: Event) -> Refusal:
     )
 
 
-def _answer(reading: Reading, fresh: set[str], unstorable: dict[str, str]) -> Answer:
+def _answer(reading: Reading, fresh: set[str], problems: dict[str, Problem]) -> Answer:
     if reading.failed:
         return _refused(500, "internal_error", "this is our fault; the log has it by request id", {})
     if reading.withheld:
@@ -170,12 +200,12 @@ def _answer(reading: Reading, fresh: set[str], unstorable: dict[str, str]) -> An
     rejected = list(reading.rejected)
     accepted = duplicates = 0
     for index, event in reading.accepted:
-        if event.event_id in unstorable:
-            rejected.append((index, UNSTORABLE))
-        elif event.event_id in fresh:
+        if event.event_id in fresh:
             # Whoever else names this id, here or in a beacon beside it, repeats it.
             fresh.discard(event.event_id)
             accepted += 1
+        elif event.event_id in problems:
+            rejected.append((index, problems[event.event_id]))
         else:
             duplicates += 1
     if not rejected:

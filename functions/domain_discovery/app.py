@@ -54,7 +54,7 @@ def listing() -> Response:
 
 @api.route("/sites/{site_id}/confirm", "POST")
 def confirm(site_id: str) -> Response:
-    """Let a site be billed, whatever evidence there is of it."""
+    """Let a site be billed, whatever evidence there is of it; and in, with its events, where sites have to be let in."""
     current = settings.current()
     site_id = _site_of(site_id)
     _discover(current)
@@ -63,19 +63,21 @@ def confirm(site_id: str) -> Response:
     )
     if kind is None:
         raise _unknown(site_id)
-    if kind != "public":
+    if kind != "public" and current.discovery == "auto":
         raise ApiError(409, "site_not_public", f"{site_id} is no public site ({kind}), and has no domain to be billed")
+    _discover(current)
     return answer({"site_id": site_id, "state": "confirmed"})
 
 
 @api.route("/sites/{site_id}/refuse", "POST")
 def refuse(site_id: str) -> Response:
-    """Let a site never be billed; its events stay."""
+    """Let a site never be billed; its events stay, but for those that are kept apart."""
     current = settings.current()
     site_id = _site_of(site_id)
     _discover(current)
     if not database.run(current.require_database(), lambda connection: confirmation.refuse(connection, site_id)):
         raise _unknown(site_id)
+    _discover(current)
     return answer({"site_id": site_id, "state": "refused"})
 
 

@@ -56,6 +56,7 @@ def of(settings: Settings) -> dict[str, str]:
         "WebhookSecret": _plain(settings.webhook_secret),
         "WebhookAllowPrivate": "true" if settings.webhook_allow_private else "false",
         "Sites": _by_site(settings.sites),
+        "Discovery": settings.discovery,
         "DiscoverySessions": str(settings.discovery_sessions),
         "DiscoveryMinutes": str(settings.discovery_minutes),
         "BotNetworks": ",".join(map(str, settings.bot_networks)),

@@ -38,14 +38,14 @@ def listing(state: str | None, as_json: bool) -> None:
 @site.command()
 @click.argument("site_id", metavar="SITE")
 def confirm(site_id: str) -> None:
-    """Let a site be billed, whatever evidence there is of it."""
+    """Let a site be billed, whatever evidence there is of it; and in, with its events, where sites have to be let in."""
     _decide(site_id, "confirm")
 
 
 @site.command()
 @click.argument("site_id", metavar="SITE")
 def refuse(site_id: str) -> None:
-    """Let a site never be billed. Its events stay; `confirm` takes it back."""
+    """Let a site never be billed. Its events stay, but for those that are kept apart; `confirm` takes it back."""
     _decide(site_id, "refuse")
 
 
@@ -64,4 +64,5 @@ def _line(one: dict[str, Any]) -> str:
     state = click.style(f"{one['state']:9}", fg=COLORS[one["state"]])
     what = one["registrable_domain"] if one["kind"] == "public" else f"({one['kind']})"
     bots = f", {one['bot_events']:,} of bots" if one["bot_events"] else ""
-    return f"{state}  {one['site_id']:40} {what:30} {one['events']:,} events{bots}; last {one['last_seen_at'][:19]}Z"
+    apart = f", {one['quarantined_events']:,} kept apart" if one["quarantined_events"] else ""
+    return f"{state}  {one['site_id']:40} {what:30} {one['events']:,} events{bots}{apart}; last {one['last_seen_at'][:19]}Z"

@@ -53,30 +53,31 @@ def confirm_evident(connection: Connection, settings: Settings) -> None:
 def confirm_by_hand(connection: Connection, settings: Settings, site_id: str) -> str | None:
     """Confirm a site of the table because the operator says so, and give its kind; None where there is none of that name.
 
-    What is no public site is not confirmed, as it has no domain that could be billed.
+    What is no public site has no domain that could be billed: it is confirmed where that lets its events in, and else not.
     """
     with connection.transaction():
         take_turn(connection)
         row = connection.execute(
             "/* discovery.kind */ SELECT kind FROM sites WHERE site_id = %s", (site_id,)
         ).fetchone()
-        if row and row[0] == "public":
+        if row and (row[0] == "public" or settings.discovery != "auto"):
             confirm(connection, settings, site_id, "operator", {})
         return row[0] if row else None
 
 
 def confirm(connection: Connection, settings: Settings, site_id: str, by: str, evidence: dict[str, Any]) -> None:
     """Confirm a site of the table, and tell of it; of its discovery too, if that was not told. Needs a transaction."""
-    _tell_discovered(connection, settings, site_id)
     row = connection.execute(
         """
         /* discovery.confirm */
         UPDATE sites SET state = 'confirmed', confirmed_at = clock_timestamp(), confirmed_by = %s, sessions = '{}'
-         WHERE site_id = %s AND state <> 'confirmed' RETURNING registrable_domain, confirmed_at
+         WHERE site_id = %s AND state <> 'confirmed' RETURNING registrable_domain, confirmed_at, kind
         """,
         (by, site_id),
     ).fetchone()
-    if row:
+    # What is no public site is nobody's bill.
+    if row and row[2] == "public":
+        _tell_discovered(connection, settings, site_id)
         about = {"site_id": site_id, "registrable_domain": row[0], "group": _group(settings, site_id)}
         webhooks.tell(
             connection, "site.confirmed", {**about, "confirmed_at": row[1], "by": by, **evidence}, f"site {site_id}"
@@ -86,7 +87,8 @@ def confirm(connection: Connection, settings: Settings, site_id: str, by: str, e
 def refuse(connection: Connection, site_id: str) -> bool:
     """Let a site of the table never be told of or confirmed by evidence; False where there is none of that name.
 
-    Its events stay, and still come: what is refused is the bill. `confirm` takes it back.
+    Its events stay, and where every site is let in they still come: what is refused is the bill. Those that are kept apart
+    are dropped at the next turn of discovery. `confirm` takes it back.
     """
     return (
         connection.execute(
@@ -110,7 +112,7 @@ def tell_new(connection: Connection, settings: Settings) -> None:
         """
         /* discovery.untold */
         SELECT site_id FROM sites
-         WHERE state = 'seen' AND kind = 'public' AND told_at IS NULL AND events > bot_events
+         WHERE state = 'seen' AND kind = 'public' AND told_at IS NULL AND (events > bot_events OR events = 0)
          ORDER BY (SELECT count(*) FROM jsonb_object_keys(sessions)) DESC, first_seen_at, site_id LIMIT %s
         """,
         (max(0, MOST_TOLD - told),),

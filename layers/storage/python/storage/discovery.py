@@ -10,7 +10,7 @@ import hashlib
 
 from psycopg.types.json import Jsonb
 
-from storage import domains, events
+from storage import domains, events, quarantine
 from storage.confirmation import confirm_evident, confirm_named, take_turn, tell_flood, tell_new
 from storage.database import Connection
 from storage.settings import Settings
@@ -31,14 +31,16 @@ def discover(connection: Connection, settings: Settings) -> list[str]:
     Raises:
         WritersBusy: a writer did not end its transaction in time.
     """
+    quarantine.settle(connection, settings)
     settled = events.settled_mark(connection)
-    found: set[str] = set()
+    found = _find_quarantined(connection)
     while _bite(connection, settings, settled, found):
         pass
     with connection.transaction():
         take_turn(connection)
         confirm_named(connection, settings)
-        confirm_evident(connection, settings)
+        if settings.discovery == "auto":
+            confirm_evident(connection, settings)
         tell_new(connection, settings)
         tell_flood(connection, MOST_UNCONFIRMED)
         known = connection.execute(
@@ -68,6 +70,20 @@ def _bite(connection: Connection, settings: Settings, settled: int, found: set[s
             (end, unplaced),
         )
         return end < settled
+
+
+def _find_quarantined(connection: Connection) -> set[str]:
+    """Record the sites whose events are kept apart, those with most first; none of their events counts yet."""
+    apart = quarantine.waiting(connection)[:MOST_UNCONFIRMED]
+    if not apart:
+        return set()
+    names = ("site_id", "first_seen_at", "last_seen_at", "first_event_id")
+    with connection.transaction():
+        take_turn(connection)
+        new = connection.execute(NEW_APART, [[one[name] for one in apart] for name in names]).fetchall()
+        _name_domains(connection)
+        connection.execute(DROP_WEAKEST, {"most": MOST_UNCONFIRMED})
+    return {site_id for site_id, is_new in new if is_new}
 
 
 def _name_domains(connection: Connection) -> None:
@@ -142,6 +158,14 @@ NEW = """
     SELECT site_id, first, last, (SELECT event_id FROM events WHERE id = first_id), events, agreeing, differing, bots
       FROM unknown ORDER BY sessions DESC, events DESC, first_id LIMIT %(most)s
     RETURNING site_id, (SELECT count(*) FROM unknown)
+"""
+NEW_APART = """
+    /* discovery.new_apart */
+    INSERT INTO sites (site_id, first_seen_at, last_seen_at, first_event_id, events)
+    SELECT *, 0 FROM unnest(%s::text[], %s::timestamptz[], %s::timestamptz[], %s::uuid[])
+        ON CONFLICT ON CONSTRAINT sites_pkey DO UPDATE SET last_seen_at = greatest(sites.last_seen_at, excluded.last_seen_at)
+    -- No transaction has touched a row that is new.
+    RETURNING site_id, xmax = 0
 """
 EVIDENCE = """
     /* discovery.evidence */

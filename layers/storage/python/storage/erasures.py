@@ -75,7 +75,8 @@ def extent(connection: Connection, key: bytes, visitor_id: str) -> Extent:
 EXTENT = """
     /* erasures.extent */
     SELECT (SELECT count(*) FROM events WHERE visitor_id = %(visitor_id)s),
-           (SELECT count(*) FROM rejected_events WHERE visitor_id = %(visitor_id)s),
+           (SELECT count(*) FROM rejected_events WHERE visitor_id = %(visitor_id)s)
+           + (SELECT count(*) FROM quarantined_events WHERE visitor_id = %(visitor_id)s),
            (SELECT count(*) FROM object_visitors o JOIN export_deliveries d USING (batch_id)
              WHERE %(visitor_hash)s = ANY (o.visitor_hashes) AND d.delivered_at IS NOT NULL AND d.expired_at IS NULL),
            (SELECT count(*) FROM export_deliveries d
@@ -123,16 +124,19 @@ UNDER_WAY = """
      WHERE visitor_hash = %(visitor_hash)s AND state <> 'completed'
        AND NOT EXISTS (SELECT 1 FROM events WHERE visitor_id = %(visitor_id)s)
        AND NOT EXISTS (SELECT 1 FROM rejected_events WHERE visitor_id = %(visitor_id)s)
+       AND NOT EXISTS (SELECT 1 FROM quarantined_events WHERE visitor_id = %(visitor_id)s)
      ORDER BY requested_at LIMIT 1
 """
 ERASE = """
     /* erasures.erase */
     WITH erased AS (DELETE FROM events WHERE visitor_id = %(visitor_id)s RETURNING id, created_at, site_id),
          refused AS (DELETE FROM rejected_events WHERE visitor_id = %(visitor_id)s RETURNING 1),
+         apart AS (DELETE FROM quarantined_events WHERE visitor_id = %(visitor_id)s RETURNING 1),
          erasure AS (
              INSERT INTO erasures (visitor_hash, state, exported_as, erased_at, events_erased, rejected_events_erased)
              SELECT %(visitor_hash)s, 'pending', %(exported_as)s, next_moment(),
-                    (SELECT count(*) FROM erased), (SELECT count(*) FROM refused)
+                    (SELECT count(*) FROM erased),
+                    (SELECT count(*) FROM refused) + (SELECT count(*) FROM apart)
              RETURNING erasure_id, erased_at),
          counted AS (
              INSERT INTO erased_events (erased_at, hour, site_id, batch_id, events, erasure_id)

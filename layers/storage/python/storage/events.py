@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from itertools import accumulate
-from typing import Any
+from typing import Any, Literal, LiteralString
 
 import orjson
 import psycopg
@@ -17,6 +17,9 @@ from psycopg.types.json import Jsonb
 
 from storage.database import Connection
 from storage.errors import WritersBusy
+
+# Where events go: to the others, or apart from them, until their site is let in (`quarantine`).
+Table = Literal["events", "quarantined_events"]
 
 
 @dataclass(slots=True)
@@ -50,7 +53,7 @@ class Appended:
     unstorable: dict[str, str]
 
 
-def append(connection: Connection, events: Sequence[Event]) -> Appended:
+def append(connection: Connection, events: Sequence[Event], into: Table = "events") -> Appended:
     """Store *events*, each event_id once, whoever else stores it at the same time, and none of visitors who were erased.
 
     One statement serves all of them. Should PostgreSQL refuse a value, the batch is halved until the event that
@@ -62,26 +65,36 @@ def append(connection: Connection, events: Sequence[Event]) -> Appended:
     # In one order everywhere: two writers that insert the same two ids the other way round would deadlock.
     ordered = sorted(events, key=lambda event: event.event_id)
     unstorable: dict[str, str] = {}
-    stored = _append(connection, ordered, unstorable)
+    stored = _append(connection, ordered, unstorable, into)
     return Appended(frozenset(stored), unstorable)
 
 
-def _append(connection: Connection, events: Sequence[Event], unstorable: dict[str, str]) -> list[str]:
+def _append(connection: Connection, events: Sequence[Event], unstorable: dict[str, str], into: Table) -> list[str]:
     idle = connection.info.transaction_status == TransactionStatus.IDLE
     try:
         with nullcontext() if idle else connection.transaction():
-            return _insert(connection, events)
+            return _insert(connection, events, into)
     except (psycopg.DataError, psycopg.errors.ProgramLimitExceeded) as error:
         if len(events) == 1:
             unstorable[events[0].event_id] = error.diag.message_primary or "PostgreSQL refused a value"
             return []
     middle = len(events) // 2
-    return _append(connection, events[:middle], unstorable) + _append(connection, events[middle:], unstorable)
+    return [
+        stored for half in (events[:middle], events[middle:]) for stored in _append(connection, half, unstorable, into)
+    ]
 
 
-def _insert(connection: Connection, events: Sequence[Event]) -> list[str]:
+def _insert(connection: Connection, events: Sequence[Event], into: Table) -> list[str]:
     rows = connection.execute(
-        """
+        INSERT[into],
+        (Jsonb(events, orjson.dumps), list({event.visitor_hash for event in events if event.visitor_hash is not None})),
+    ).fetchall()
+    return [row[0] for row in rows]
+
+
+# The two tables have the same columns; PostgreSQL takes no parameter for the name of one.
+INSERT: dict[Table, LiteralString] = {
+    "events": """
         /* events.append */
         INSERT INTO events (event_id, event_type, session_id, visitor_id, site_id, timestamp, url, path,
                             user_agent, ip_address, raw_event_data, sender_agrees)
@@ -95,9 +108,21 @@ def _insert(connection: Connection, events: Sequence[Event]) -> list[str]:
             ON CONFLICT ON CONSTRAINT events_event_id_key DO NOTHING
         RETURNING event_id::text
         """,
-        (Jsonb(events, orjson.dumps), list({event.visitor_hash for event in events if event.visitor_hash is not None})),
-    ).fetchall()
-    return [row[0] for row in rows]
+    "quarantined_events": """
+        /* events.append_apart */
+        INSERT INTO quarantined_events (event_id, event_type, session_id, visitor_id, site_id, timestamp, url, path,
+                                        user_agent, ip_address, raw_event_data, sender_agrees)
+        SELECT event_id, event_type, session_id, visitor_id, site_id, timestamp, url, path,
+               user_agent, ip_address, raw_event_data, sender_agrees
+          FROM jsonb_to_recordset(%s) AS event (
+               event_id uuid, event_type text, session_id text, visitor_id text, site_id text,
+               timestamp timestamptz, url text, path text, user_agent text, ip_address inet, raw_event_data jsonb,
+               visitor_hash bigint, sender_agrees boolean)
+         WHERE visitor_hash IS NULL OR visitor_hash <> ALL ((SELECT suppressed_among(%s))::bigint[])
+            ON CONFLICT ON CONSTRAINT quarantined_events_event_id_key DO NOTHING
+        RETURNING event_id::text
+        """,
+}
 
 
 def count(connection: Connection) -> int:

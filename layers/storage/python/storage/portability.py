@@ -34,9 +34,13 @@ def held(connection: Connection, visitor_id: str, after: int = 0) -> dict[str, A
             """
             /* portability.refused */
             SELECT received_at, reason, message, site_id, payload::text AS payload
-              FROM rejected_events WHERE visitor_id = %s AND %s = 0 ORDER BY id
+              FROM rejected_events WHERE visitor_id = %(visitor_id)s AND %(after)s = 0
+            UNION ALL
+            SELECT received_at, 'quarantined', 'its site is not let in yet', site_id, raw_event_data::text
+              FROM quarantined_events WHERE visitor_id = %(visitor_id)s AND %(after)s = 0
+             ORDER BY received_at
             """,
-            (visitor_id, after),
+            {"visitor_id": visitor_id, "after": after},
         ).fetchall()
     page, more = page_of(rows)
     return {

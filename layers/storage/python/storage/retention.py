@@ -191,20 +191,27 @@ def _drop_refused(
     }
 
     def bite() -> bool:
-        dropped = connection.execute(
-            """
-            /* retention.refused */
-            DELETE FROM rejected_events WHERE id IN (
-                SELECT id FROM rejected_events
-                 WHERE received_at < %(before)s AND (coalesce(site_id, '') = ANY (%(sites)s)) <> %(others)s
-                 ORDER BY id LIMIT %(bite)s)
-            """,
-            bounds,
-        ).rowcount
-        outcome.refused += dropped
-        return dropped == BITE
+        dropped = [connection.execute(query, bounds).rowcount for query in (BITE_OF_REFUSALS, BITE_OF_QUARANTINED)]
+        outcome.refused += sum(dropped)
+        return BITE in dropped
 
     _in_bites(bite, outcome, has_time, rest)
+
+
+BITE_OF_REFUSALS = """
+    /* retention.refused */
+    DELETE FROM rejected_events WHERE id IN (
+        SELECT id FROM rejected_events
+         WHERE received_at < %(before)s AND (coalesce(site_id, '') = ANY (%(sites)s)) <> %(others)s
+         ORDER BY id LIMIT %(bite)s)
+"""
+BITE_OF_QUARANTINED = """
+    /* retention.quarantined */
+    DELETE FROM quarantined_events WHERE id IN (
+        SELECT id FROM quarantined_events
+         WHERE received_at < %(before)s AND (site_id = ANY (%(sites)s)) <> %(others)s
+         ORDER BY id LIMIT %(bite)s)
+"""
 
 
 def _before(connection: Connection, days: int) -> dt.datetime:

@@ -158,6 +158,9 @@ class Settings(BaseSettings):
     sites: Annotated[dict[str, Site], NoDecode] = Field(
         default={}, description="what sites are called, their aliases and their groups, by site"
     )
+    discovery: Literal["auto", "allowlist", "closed"] = Field(
+        default="auto", description="which sites are let in: all; those that were confirmed, others apart; those alone"
+    )
     discovery_sessions: Annotated[int, Field(ge=1, le=1000)] = Field(
         default=3, description="so many sessions, seen from pages of its own, confirm a site"
     )
