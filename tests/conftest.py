@@ -73,7 +73,7 @@ def environ(monkeypatch):
                 "POLICY",
                 "SITE_POLICIES",
                 "SITES",
-                "DISCOVERY_",
+                "DISCOVERY",
                 "WEBHOOK_",
                 "DATABASE_URL",
                 "AWS_",
@@ -117,8 +117,9 @@ def database_url(postgres, environ):
 
 
 @pytest.fixture
-def new_database(postgres):
+def new_database(postgres, environ):
     """Make an empty database with the schema, and another with each call; they go with the test."""
+    environ["PRIVACY_KEY"] = PRIVACY_KEY
     made = []
     with psycopg.connect(f"{postgres.base}/postgres", autocommit=True) as connection:
 

@@ -80,7 +80,9 @@ def collect(settings: Settings, beacons: Sequence[Beacon], now: dt.datetime) -> 
             refusals.keep(connection, refused + late)
             refusals.count_withheld(connection, withheld)
             stored = {*appended.stored, *kept_apart.stored}
-            return stored | _of_erased(connection, [*doors.let_in, *doors.apart], stored), problems
+            fresh = stored | _of_erased(connection, [*doors.let_in, *doors.apart], stored)
+            refusals.count_turned_away(connection, "duplicate", _duplicates(accepted, {*fresh, *problems}))
+            return fresh, problems
 
     fresh, problems = database.run(settings.require_database(), store)
     return [_answer(reading, fresh, problems) for reading in readings]
@@ -174,6 +176,19 @@ def _of_erased(connection: database.Connection, sent: Sequence[Event], stored: s
         return set()
     erased = visitors.suppressed(connection, [event.visitor_hash for event in left if event.visitor_hash is not None])
     return {event.event_id for event in left if event.visitor_hash in erased}
+
+
+def _duplicates(accepted: Sequence[Event], fresh: set[str]) -> Counter[str | None]:
+    """By site, how many of the events had come before, or twice at once."""
+    if len(accepted) == len(fresh):
+        return Counter()
+    found: Counter[str | None] = Counter()
+    for event in accepted:
+        if event.event_id in fresh:
+            fresh.discard(event.event_id)
+        else:
+            found[event.site_id] += 1
+    return found
 
 
 def _late(event: Event, problem: Problem) -> Refusal:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import re
 from contextlib import suppress
 from typing import Any, cast, get_args
 from urllib.parse import unquote
 
 from httpapi import Api, ApiError, Response, answer, clock
-from storage import alarms, confirmation, database, discovery, settings, sites, webhooks
+from storage import alarms, confirmation, database, discovery, metering, settings, sites, usage, webhooks
 from storage.errors import WritersBusy
 from storage.hosts import canonical
 from storage.settings import Settings
@@ -16,6 +17,9 @@ from storage.settings import Settings
 api = Api("domain-discovery")
 
 PAGE = 1000
+DAY = dt.timedelta(days=1)
+MOST_DAYS = 400
+FIRST_YEAR = 2000
 SEQUENCE = re.compile(r"[0-9]{1,18}")
 MESSAGE_ID = re.compile(r"msg_[0-9a-f]{32}")
 
@@ -93,6 +97,40 @@ def _site_of(named: str) -> str:
 
 def _unknown(site_id: str) -> ApiError:
     return ApiError(404, "site_unknown", f"no event of {site_id[:100]!r} was seen; GET /sites lists those that were")
+
+
+@api.route("/usage", "GET")
+def used() -> Response:
+    """What was used in a range of days, of all sites, of one, or of those of a group; of this month where none is named."""
+    query: dict[str, str] = dict(api.request.query_params or {})
+    today = dt.datetime.now(dt.UTC).date()
+    end = _day(query, "to", today + DAY)
+    start = _day(query, "from", (end - DAY).replace(day=1))
+    if not DAY <= end - start <= MOST_DAYS * DAY:
+        raise ApiError(400, "range_invalid", f"`from` has to be before `to`, by {MOST_DAYS} days at most")
+    current = settings.current()
+    _discover(current)
+    url, site, group = current.require_database(), query.get("site"), query.get("group")
+    site = _site_of(site) if site is not None else None
+    return answer(
+        database.run(url, lambda connection: usage.report(connection, current, start, end, site=site, group=group))
+    )
+
+
+@api.route("/usage/recount", "GET")
+def recount() -> Response:
+    """Where what was metered is not what a recount of all events finds."""
+    return answer({"differing": database.run(settings.current().require_database(), metering.recount)})
+
+
+def _day(query: dict[str, str], name: str, otherwise: dt.date) -> dt.date:
+    try:
+        day = dt.date.fromisoformat(query[name]) if query.get(name) else otherwise
+    except ValueError:
+        day = dt.date.min
+    if not FIRST_YEAR <= day.year < dt.MAXYEAR:
+        raise ApiError(400, f"{name}_invalid", f"`{name}` has to be a day of UTC such as 2026-11-01")
+    return day
 
 
 @api.route("/webhooks", "GET")

@@ -2,7 +2,7 @@
 # Pins what the layers hold to the versions of requirements.txt, for Lambda's Python and Linux.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
-for layer in core arrow http; do
+for layer in core arrow http sketches; do
   options=()
   if [ "$layer" = http ]; then options+=(--no-deps); fi
   .venv/bin/uv pip compile "layers/dependencies/$layer/requirements.in" --constraint requirements.txt "${options[@]}" \

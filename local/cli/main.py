@@ -19,6 +19,7 @@ from cli.run import run
 from cli.running import NotRunning
 from cli.site import site
 from cli.status import status
+from cli.usage import usage
 from cli.verify import verify
 from cli.visitor import visitor
 from cli.webhooks import webhooks
@@ -47,6 +48,7 @@ for command in (
     visitor,
     site,
     policy,
+    usage,
     webhooks,
     invoke,
     logs,

@@ -177,6 +177,23 @@ def test_the_operator_decides_which_sites_are_billed(run, evothesis):
     assert evothesis("webhooks", "replay", "msg_0").status == 1
 
 
+def test_usage_is_shown_and_counted_again(run, evothesis):
+    running = run(SITES='{"shop.example.com": {"name": "The shop", "group": "acme"}}')
+    browser = {"User-Agent": "Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0"}
+    for _ in range(2):
+        assert httpx.post(f"{running.url}/collect", json=BEACON, headers=browser).status_code == 202
+    shown = evothesis("usage").out.splitlines()
+    assert "2 events; 2 billed" in shown[0]
+    assert shown[1].startswith("1 visitors, 0 sessions, ")
+    assert shown[-1].split() == ["The", "shop", "2", "events", "1", "visitors"]
+    assert json.loads(evothesis("usage", "--group", "acme", "--json").out)["totals"]["events"] == 2
+    assert json.loads(evothesis("usage", "--site", "nobody.example.com", "--json").out)["totals"]["events"] == 0
+    wrong = evothesis("usage", "--from", "yesterday")
+    assert (wrong.status, wrong.err) == (1, "Error: `from` has to be a day of UTC such as 2026-11-01\n")
+    again = evothesis("usage", "recount")
+    assert (again.status, again.out) == (0, "what is metered is what came\n")
+
+
 def test_what_a_change_would_do_and_a_part_of_what_there_is(run, evothesis, tmp_path):
     running = run()
     for _ in range(3):

@@ -7,7 +7,7 @@ from typing import Any
 
 from psycopg.rows import dict_row
 
-from storage import webhooks
+from storage import audiences, metering, webhooks
 from storage.database import Connection
 from storage.settings import Settings
 
@@ -75,6 +75,8 @@ def confirm(connection: Connection, settings: Settings, site_id: str, by: str, e
         """,
         (by, site_id),
     ).fetchone()
+    if part := metering.take_on(connection, site_id):
+        audiences.count(connection, settings.require_privacy_key(), part)
     # What is no public site is nobody's bill.
     if row and row[2] == "public":
         _tell_discovered(connection, settings, site_id)

@@ -10,7 +10,7 @@ import hashlib
 
 from psycopg.types.json import Jsonb
 
-from storage import domains, events, quarantine
+from storage import audiences, domains, events, metering, quarantine
 from storage.confirmation import confirm_evident, confirm_named, take_turn, tell_flood, tell_new
 from storage.database import Connection
 from storage.settings import Settings
@@ -63,13 +63,18 @@ def _bite(connection: Connection, settings: Settings, settled: int, found: set[s
         found.update(row[0] for row in new)
         _name_domains(connection)
         _gather_evidence(connection, settings, part)
-        unplaced = max((row[1] for row in new), default=0) - len(new)
-        unplaced += connection.execute(DROP_WEAKEST, part).rowcount
-        connection.execute(
-            "/* discovery.advance */ UPDATE discovery_mark SET discovered_to_id = %s, turned_away = turned_away + %s",
-            (end, unplaced),
-        )
+        unplaced = max((row[1] for row in new), default=0) - len(new) + _drop_weakest(connection)
+        metering.count(connection, part)
+        audiences.count(connection, settings.require_privacy_key(), part)
+        connection.execute(ADVANCE, {"end": end, "unplaced": unplaced})
         return end < settled
+
+
+def _drop_weakest(connection: Connection) -> int:
+    dropped = [row[0] for row in connection.execute(DROP_WEAKEST, {"most": MOST_UNCONFIRMED})]
+    if dropped:
+        metering.let_go(connection, dropped)
+    return len(dropped)
 
 
 def _find_quarantined(connection: Connection) -> set[str]:
@@ -82,7 +87,7 @@ def _find_quarantined(connection: Connection) -> set[str]:
         take_turn(connection)
         new = connection.execute(NEW_APART, [[one[name] for one in apart] for name in names]).fetchall()
         _name_domains(connection)
-        connection.execute(DROP_WEAKEST, {"most": MOST_UNCONFIRMED})
+        _drop_weakest(connection)
     return {site_id for site_id, is_new in new if is_new}
 
 
@@ -154,15 +159,17 @@ NEW = """
          WHERE id > %(mark)s AND id <= %(end)s AND site_id IS NOT NULL
            AND NOT EXISTS (SELECT 1 FROM sites WHERE sites.site_id = e.site_id)
          GROUP BY site_id)
-    INSERT INTO sites (site_id, first_seen_at, last_seen_at, first_event_id, events, agreeing_events, differing_events, bot_events)
-    SELECT site_id, first, last, (SELECT event_id FROM events WHERE id = first_id), events, agreeing, differing, bots
+    INSERT INTO sites (site_id, first_seen_at, last_seen_at, first_event_id, events, agreeing_events, differing_events, bot_events,
+                       metered)
+    SELECT site_id, first, last, (SELECT event_id FROM events WHERE id = first_id), events, agreeing, differing, bots,
+           (SELECT NOT overflowed FROM discovery_mark)
       FROM unknown ORDER BY sessions DESC, events DESC, first_id LIMIT %(most)s
     RETURNING site_id, (SELECT count(*) FROM unknown)
 """
 NEW_APART = """
     /* discovery.new_apart */
-    INSERT INTO sites (site_id, first_seen_at, last_seen_at, first_event_id, events)
-    SELECT *, 0 FROM unnest(%s::text[], %s::timestamptz[], %s::timestamptz[], %s::uuid[])
+    INSERT INTO sites (site_id, first_seen_at, last_seen_at, first_event_id, events, metered)
+    SELECT *, 0, (SELECT NOT overflowed FROM discovery_mark) FROM unnest(%s::text[], %s::timestamptz[], %s::timestamptz[], %s::uuid[])
         ON CONFLICT ON CONSTRAINT sites_pkey DO UPDATE SET last_seen_at = greatest(sites.last_seen_at, excluded.last_seen_at)
     -- No transaction has touched a row that is new.
     RETURNING site_id, xmax = 0
@@ -185,4 +192,10 @@ DROP_WEAKEST = """
         SELECT site_id FROM sites WHERE state = 'seen' AND told_at IS NULL
          ORDER BY (SELECT count(*) FROM jsonb_object_keys(sessions)) DESC, events DESC, last_seen_at DESC, site_id
         OFFSET %(most)s)
+    RETURNING site_id
+"""
+ADVANCE = """
+    /* discovery.advance */
+    UPDATE discovery_mark SET discovered_to_id = %(end)s, turned_away = turned_away + %(unplaced)s,
+                              overflowed = overflowed OR %(unplaced)s > 0
 """

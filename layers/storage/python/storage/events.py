@@ -215,6 +215,7 @@ def put_back(connection: Connection, rows: Iterable[Sequence[Any]]) -> int:
     ) as copy:
         for row in rows:
             copy.write_row(row)
+    connection.execute("/* events.replacing */ SELECT set_config('evothesis.replacing', 'on', true)")
     connection.execute(
         "/* events.make_way */ DELETE FROM events USING put_back WHERE events.event_id = put_back.event_id"
     )

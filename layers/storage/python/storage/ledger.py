@@ -377,9 +377,13 @@ def delivered(
     manifest_key: str,
     sequence: int,
     manifest_sha256: str,
-    revisions: Sequence[Mapping[str, Any]] = (),
+    revisions: Sequence[Mapping[str, Any]],
+    metered: Mapping[str, tuple[int, int]],
 ) -> None:
-    """Record that a destination has a batch, manifest and all; the batch is delivered with its last destination."""
+    """Record that a destination has a batch, manifest and all; the batch is delivered with its last destination.
+
+    *metered* are the events and bytes of each site in it. What was metered first stays, however often it is delivered.
+    """
     with connection.transaction():
         connection.execute(
             """
@@ -387,11 +391,20 @@ def delivered(
             UPDATE export_deliveries
                SET state = 'delivered', delivered_at = now(), attempts = attempts + 1, manifest_key = %s,
                    sequence = %s, manifest_sha256 = %s, revisions = %s, last_error = NULL, announced = '{}',
+                   metered = coalesce(metered, %s),
                    leftovers = ARRAY (SELECT unnest(leftovers || announced)
                                       EXCEPT SELECT item ->> 'key' FROM jsonb_array_elements(objects) item)
              WHERE batch_id = %s AND destination = %s
             """,
-            (manifest_key, sequence, manifest_sha256, orjson.dumps(revisions).decode(), batch_id, destination),
+            (
+                manifest_key,
+                sequence,
+                manifest_sha256,
+                orjson.dumps(revisions).decode(),
+                orjson.dumps(metered).decode(),
+                batch_id,
+                destination,
+            ),
         )
         connection.execute(
             """

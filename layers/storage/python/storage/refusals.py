@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import orjson
 from psycopg.types.json import Jsonb
@@ -30,7 +31,7 @@ def keep(connection: Connection, refusals: Sequence[Refusal]) -> None:
     """Keep *refusals*, each refusal_id once, and none of visitors who were erased; commits when the caller's transaction does."""
     if not refusals:
         return
-    connection.execute(
+    kept = connection.execute(
         """
         /* refusals.keep */
         INSERT INTO rejected_events (refusal_id, reason, message, site_id, visitor_id, body_bytes, payload)
@@ -40,9 +41,28 @@ def keep(connection: Connection, refusals: Sequence[Refusal]) -> None:
                visitor_hash bigint)
          WHERE visitor_hash IS NULL OR visitor_hash <> ALL ((SELECT suppressed_among(%s))::bigint[])
             ON CONFLICT ON CONSTRAINT rejected_events_refusal_id_key DO NOTHING
+        RETURNING site_id
         """,
         (Jsonb(refusals, orjson.dumps), list({one.visitor_hash for one in refusals if one.visitor_hash is not None})),
     )
+    count_turned_away(connection, "refused", Counter(row[0] for row in kept))
+
+
+def count_turned_away(
+    connection: Connection, reason: Literal["duplicate", "refused"], sites: Mapping[str | None, int]
+) -> None:
+    """Add to this hour's numbers of what was refused, or had come before, by the known site of the page."""
+    for site_id, number in sorted(sites.items(), key=lambda item: item[0] or ""):
+        connection.execute(
+            """
+            /* refusals.count_turned_away */
+            INSERT INTO turned_away_events AS away (hour, site_id, reason, events)
+            VALUES (date_trunc('hour', now(), 'UTC'), coalesce((SELECT site_id FROM sites WHERE site_id = %s), ''), %s, %s)
+                ON CONFLICT ON CONSTRAINT turned_away_events_pkey
+                DO UPDATE SET events = away.events + excluded.events
+            """,
+            (site_id, reason, number),
+        )
 
 
 def count_withheld(connection: Connection, signals: Mapping[tuple[str, str | None], int]) -> None:

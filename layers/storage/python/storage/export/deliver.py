@@ -10,7 +10,7 @@ from typing import Any, Self
 
 import pyarrow as pa
 
-from storage import ledger, objects, visitors
+from storage import ledger, objects, visitors, webhooks
 from storage.database import Connection
 from storage.errors import BatchUnreadable, DeliveryFailed, SettingsInvalid
 from storage.export import contract, manifest
@@ -28,7 +28,12 @@ MOST_UNDER_WAY = 2
 
 
 def deliver(
-    connection: Connection, url: str, asked: Iterable[tuple[Batch, Sequence[Destination]]], fence: int, key: bytes
+    connection: Connection,
+    url: str,
+    asked: Iterable[tuple[Batch, Sequence[Destination]]],
+    fence: int,
+    key: bytes,
+    tells: bool = False,
 ) -> Iterator[tuple[Batch, dict[str, str]]]:
     """Bring every batch to its destinations, one after the other, and say of each what went wrong, by destination.
 
@@ -36,10 +41,11 @@ def deliver(
     told of. Each destination goes its own way: what one refuses, the other still gets. One that refused is asked no
     more, so none gets a batch before an older one. A batch that fits no file is told of under its own id. Every key is
     in the ledger before its first byte is sent, so whatever dies on the way, doing it again ends in the same objects and
-    no others. *key* is that of the hashes by which visitors are found again in the objects.
+    no others. *key* is that of the hashes by which visitors are found again in the objects. Where somebody listens (*tells*)
+    the operator is told of each delivery by `export.delivered`.
     """
     before: _Sending | None = None
-    with _Road() as road:
+    with _Road(tells) as road:
         for batch, destinations in asked:
             failures: dict[str, str] = {
                 one.name: road.refused[one.name] for one in destinations if one.name in road.refused
@@ -76,7 +82,8 @@ def _alike(batch: Batch, destinations: Sequence[Destination]) -> list[tuple[Layo
 class _Road:
     """What the batches of a run share: a thread for each destination, the objects under way, and who refused with what."""
 
-    def __init__(self) -> None:
+    def __init__(self, tells: bool) -> None:
+        self.tells = tells
         self.refused: dict[str, str] = {}
         self._threads: dict[str, ThreadPoolExecutor] = {}
         self._under_way: deque[tuple[Part, list[Future[None]]]] = deque()
@@ -238,9 +245,28 @@ class _Lane:
             except DeliveryFailed as error:
                 self._fail(error)
             else:
-                ledger.delivered(self._connection, batch_id, name, key, place.sequence, sha256, revisions)
+                self._delivered(key, place.sequence, sha256, revisions)
         if self._failure:
             ledger.failed(self._connection, batch_id, name, self._failure)
+
+    def _delivered(self, key: str, sequence: int, sha256: str, revisions: Sequence[Mapping[str, Any]]) -> None:
+        """Commit, and tell of it in the same transaction."""
+        batch, name, shares = self._batch, self.destination.name, manifest.shares(self._described)
+        with self._connection.transaction():
+            ledger.delivered(self._connection, batch.batch_id, name, key, sequence, sha256, revisions, shares)
+            if self._road.tells:
+                told = {
+                    "destination": name,
+                    "bucket": self.destination.bucket,
+                    "batch_id": batch.batch_id,
+                    "window": {"start": batch.window_start, "end": batch.window_end},
+                    "events": sum(events for events, _ in shares.values()),
+                    "bytes": sum(held for _, held in shares.values()),
+                    "sites": len(shares),
+                    "manifest_key": key,
+                    "manifest_sha256": sha256,
+                }
+                webhooks.tell(self._connection, "export.delivered", told, name)
 
     def _remove_leftovers(self) -> None:
         """Remove what an earlier attempt wrote and this one did not, or readers of the folder would see rows twice."""

@@ -51,6 +51,23 @@ def describe(prefix: str, batch: Batch, part: Part) -> dict[str, Any]:
     }
 
 
+def shares(objects: Sequence[Mapping[str, Any]]) -> dict[str, tuple[int, int]]:
+    """Of each site in a batch its events, and its bytes in all formats: of an object that several share, by their rows.
+
+    *objects* are as `describe` says; they come to all of their bytes. An event that is there in two formats is one.
+    """
+    found: dict[str, tuple[int, int]] = {}
+    for item in objects:
+        upto = before = 0
+        for site_id, rows in sorted(item["sites"].items()):
+            upto += rows
+            share = item["bytes"] * upto // item["rows"] - before
+            before += share
+            events, held = found.get(site_id, (0, 0))
+            found[site_id] = events + (rows if item["format"] == objects[0]["format"] else 0), held + share
+    return found
+
+
 def render(
     batch: Batch,
     layout: Layout,

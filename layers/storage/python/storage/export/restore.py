@@ -12,12 +12,13 @@ from typing import Any
 import orjson
 import pyarrow as pa
 
-from storage import database, events, ledger, objects, retention, visitors
+from storage import database, events, ledger, metering, objects, retention, visitors
 from storage.database import Connection
 from storage.errors import RestoreRefused
 from storage.export import balances, handoff, receipts
 from storage.export.decode import rows
 from storage.export.layout import SCHEMA_VERSION, Layout
+from storage.export.manifest import shares
 from storage.export.read import ROWS
 from storage.settings import Destination, Settings
 
@@ -87,6 +88,7 @@ def run(settings: Settings, name: str, has_time: Callable[[], bool] = lambda: Tr
                     outcome.unfinished = True
                     break
                 with connection.transaction():
+                    metering.begin_anew(connection, found.manifest["id_range"]["after"])
                     outcome.events += _put_back(connection, source, found.manifest, key)
                     layout = _layout(settings, found.manifest, held["client"].get(batch_id))
                     ledger.take_over(connection, found.manifest, layout, list(held))
@@ -155,7 +157,8 @@ def _record(connection: Connection, destination: Destination, held: Held, sites:
     )
     revisions = manifest.get("revisions", ())
     ledger.unindexed(connection, batch_id, name)
-    ledger.delivered(connection, batch_id, name, held.key, manifest["sequence"], held.sha256, revisions)
+    metered = shares(manifest["objects"])
+    ledger.delivered(connection, batch_id, name, held.key, manifest["sequence"], held.sha256, revisions, metered)
 
 
 def _layout(settings: Settings, manifest: Mapping[str, Any], clients: Held | None) -> dict[str, Any]:

@@ -98,7 +98,8 @@ def _run(connection: database.Connection, settings: Settings, has_time: Callable
     ours = [destination for destination in destinations if not _is_of_others(connection, destination, outcome)]
     batches = _asked(connection, ours, has_time, outcome)
     names = {destination.name for destination in ours}
-    for batch, failures in deliver(connection, settings.require_database(), batches, fence, key):
+    tells = bool(settings.webhook_url)
+    for batch, failures in deliver(connection, settings.require_database(), batches, fence, key, tells):
         outcome.failures |= failures
         # A destination that was planned for and is not set any more stays pending; it is nobody's failure.
         if not failures and names.issuperset(batch.pending):

@@ -1,0 +1,221 @@
+"""What was used in some days: by site, by day and by type, with totals and what they were before."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from psycopg.rows import dict_row
+
+from storage import audiences
+from storage.database import Connection
+from storage.naming import Site
+from storage.settings import Settings
+
+NAMELESS = Site()
+# Of what no site is known by name.
+UNNAMED: dict[str, Any] = {
+    "site_id": "", "kind": None, "state": None, "registrable_domain": None, "name": None, "group": None, "billed": False,
+}  # fmt: skip
+MOST_SITES = MOST_TYPES = 1000
+COUNTS = ("events", "bytes", "bot_events", "duplicates", "refused", "withheld")
+
+
+def report(
+    connection: Connection,
+    settings: Settings,
+    start: dt.date,
+    end: dt.date,
+    *,
+    site: str | None = None,
+    group: str | None = None,
+) -> dict[str, Any]:
+    """What was used from the day *start* on and before *end*: totals, trend, and the same by site, by day, by group, by type.
+
+    Of one site or of the sites of one group, if it is named. The trend compares with as many days before.
+    """
+    known = sites_of(connection, settings)
+    only = None
+    if site is not None or group is not None:
+        only = [name for name, one in known.items() if site in (None, name) and group in (None, one["group"])]
+    rows = lines(connection, start, end, only)
+    together, by_site = audiences.counts(connection, start, end, only)
+    totals = {**total(rows), "visitors": together[0], "sessions": together[1]}
+    sites = [
+        {**known.get(name, {**UNNAMED, "site_id": name}), **counted, "visitors": who[0], "sessions": who[1]}
+        for name, counted in _by(rows, lambda row: row["site_id"]).items()
+        for who in [by_site.get(name, (None, None))]
+    ]
+    sites.sort(key=lambda one: (-one["events"], one["site_id"]))
+    return {
+        "from": start,
+        "to": end,
+        "totals": totals,
+        "billed": total(row for row in rows if known.get(row["site_id"], UNNAMED)["billed"]),
+        "trend": trend(totals, total(lines(connection, start - (end - start), start, only))),
+        "sites": sites[:MOST_SITES],
+        "sites_left_out": max(0, len(sites) - MOST_SITES),
+        "groups": _by(rows, lambda row: known.get(row["site_id"], UNNAMED)["group"] or ""),
+        "days": [{"day": day, **counted} for day, counted in _by(rows, lambda row: row["day"]).items()],
+        "types": types(connection, start, end, only)[:MOST_TYPES],
+        "storage": storage_held(connection, only),
+    }
+
+
+def _by(rows: Sequence[dict[str, Any]], key: Callable[[dict[str, Any]], Any]) -> dict[Any, dict[str, Any]]:
+    """The totals of the rows that are alike by *key*, in the order in which they come."""
+    alike: dict[Any, list[dict[str, Any]]] = {}
+    for row in rows:
+        alike.setdefault(key(row), []).append(row)
+    return {name: total(some) for name, some in alike.items()}
+
+
+def lines(
+    connection: Connection, start: dt.date, end: dt.date, site_ids: Sequence[str] | None = None
+) -> list[dict[str, Any]]:
+    """Of each site and day from *start* on and before *end* what was used, by day and site; of some sites if they are named.
+
+    The empty site is that of events whose site could not be told, and of names that are not kept. `delivered` has, by
+    destination, the events and bytes that were brought there; `visitors` and `sessions` are None where nobody counted.
+    """
+    wanted = {"start": start, "end": end, "sites": None if site_ids is None else list(site_ids)}
+    found: dict[tuple[dt.date, str], dict[str, Any]] = {}
+
+    def line(row: dict[str, Any]) -> dict[str, Any]:
+        key = row["day"], row["site_id"]
+        if key not in found:
+            empty = dict.fromkeys(COUNTS, 0)
+            found[key] = {
+                "day": key[0],
+                "site_id": key[1],
+                **empty,
+                "visitors": None,
+                "sessions": None,
+                "delivered": {},
+            }
+        return found[key]
+
+    with connection.cursor(row_factory=dict_row) as cursor:
+        for row in cursor.execute(USED, wanted):
+            line(row).update({name: row[name] for name in (*COUNTS[:3], "visitors", "sessions")})
+        for row in cursor.execute(KEPT_OUT, wanted):
+            line(row)[row["what"]] = row["number"]
+        for row in cursor.execute(DELIVERED, wanted):
+            line(row)["delivered"][row["destination"]] = {"events": row["events"], "bytes": row["bytes"]}
+    return [found[key] for key in sorted(found)]
+
+
+def types(
+    connection: Connection, start: dt.date, end: dt.date, site_ids: Sequence[str] | None = None
+) -> list[dict[str, Any]]:
+    """By type, those with most events first; the empty type is that of all beyond the first hundred of a site."""
+    with connection.cursor(row_factory=dict_row) as cursor:
+        return cursor.execute(
+            TYPES, {"start": start, "end": end, "sites": None if site_ids is None else list(site_ids)}
+        ).fetchall()
+
+
+def total(some: Iterable[dict[str, Any]]) -> dict[str, Any]:
+    """What lines come to together, but for visitors and sessions, which no sum is of."""
+    summed: dict[str, Any] = dict.fromkeys(COUNTS, 0)
+    delivered: dict[str, dict[str, int]] = {}
+    for line in some:
+        for name in COUNTS:
+            summed[name] += line[name]
+        for destination, brought in line["delivered"].items():
+            into = delivered.setdefault(destination, {"events": 0, "bytes": 0})
+            for name in into:
+                into[name] += brought[name]
+    return {**summed, "delivered": delivered}
+
+
+def trend(now: dict[str, Any], before: dict[str, Any]) -> dict[str, Any]:
+    """What each number was in the days before, and by what share it has changed; None where it was nothing."""
+    return {
+        name: {
+            "before": before[name],
+            "change": round(now[name] / before[name] - 1, 4) if before[name] else None,
+        }
+        for name in COUNTS
+    }
+
+
+def sites_of(connection: Connection, settings: Settings) -> dict[str, dict[str, Any]]:
+    """Every known site: what it is, and whether it is billed."""
+    with connection.cursor(row_factory=dict_row) as cursor:
+        rows = cursor.execute(
+            "/* usage.sites */ SELECT site_id, kind, state, registrable_domain FROM sites ORDER BY site_id"
+        ).fetchall()
+    return {
+        row["site_id"]: {
+            **row,
+            "name": settings.sites.get(row["site_id"], NAMELESS).name,
+            "group": settings.sites.get(row["site_id"], NAMELESS).group,
+            "billed": row["kind"] == "public" and row["state"] == "confirmed",
+        }
+        for row in rows
+    }
+
+
+def storage_held(connection: Connection, site_ids: Sequence[str] | None = None) -> dict[str, Any]:
+    """What is held at this moment: the database's bytes, and by destination those of the objects of all sites or of some.
+
+    An object of several sites is each one's by its share of the rows.
+    """
+    row = connection.execute("/* usage.database */ SELECT pg_database_size(current_database())").fetchone()
+    held = connection.execute(HELD, {"sites": None if site_ids is None else list(site_ids)}).fetchall()
+    return {"database_bytes": row[0] if row else 0, "destinations": dict(held)}
+
+
+USED = """
+    /* usage.days */
+    SELECT used.day, used.site_id, events, bytes, bot_events, a.visitor_count AS visitors, a.session_count AS sessions
+      FROM (SELECT day, site_id, sum(events)::bigint AS events, sum(bytes)::bigint AS bytes,
+                   sum(bot_events)::bigint AS bot_events
+              FROM usage_days
+             WHERE day >= %(start)s AND day < %(end)s AND (%(sites)s::text[] IS NULL OR site_id = ANY (%(sites)s))
+             GROUP BY day, site_id) used
+      LEFT JOIN usage_audiences a ON a.site_id = used.site_id AND a.period = 'day' AND a.since = used.day
+     WHERE events > 0
+"""
+KEPT_OUT = """
+    /* usage.kept_out */
+    SELECT (hour AT TIME ZONE 'UTC')::date AS day, site_id,
+           CASE reason WHEN 'duplicate' THEN 'duplicates' ELSE 'refused' END AS what, sum(events)::bigint AS number
+      FROM turned_away_events
+     WHERE hour >= %(start)s::date::timestamp AT TIME ZONE 'UTC' AND hour < %(end)s::date::timestamp AT TIME ZONE 'UTC'
+       AND (%(sites)s::text[] IS NULL OR site_id = ANY (%(sites)s))
+     GROUP BY 1, 2, 3
+    UNION ALL
+    SELECT (hour AT TIME ZONE 'UTC')::date, site_id, 'withheld', sum(beacons)::bigint
+      FROM withheld_beacons
+     WHERE hour >= %(start)s::date::timestamp AT TIME ZONE 'UTC' AND hour < %(end)s::date::timestamp AT TIME ZONE 'UTC'
+       AND (%(sites)s::text[] IS NULL OR site_id = ANY (%(sites)s))
+     GROUP BY 1, 2
+"""
+DELIVERED = """
+    /* usage.delivered */
+    SELECT (b.window_start AT TIME ZONE 'UTC')::date AS day, d.destination, site.key AS site_id,
+           sum((site.value ->> 0)::bigint)::bigint AS events, sum((site.value ->> 1)::bigint)::bigint AS bytes
+      FROM export_batches b JOIN export_deliveries d USING (batch_id), jsonb_each(d.metered) site
+     WHERE b.window_start >= %(start)s::date::timestamp AT TIME ZONE 'UTC'
+       AND b.window_start < %(end)s::date::timestamp AT TIME ZONE 'UTC'
+       AND (%(sites)s::text[] IS NULL OR site.key = ANY (%(sites)s))
+     GROUP BY 1, 2, 3
+"""
+TYPES = """
+    /* usage.types */
+    SELECT event_type, sum(events)::bigint AS events, sum(bytes)::bigint AS bytes
+      FROM usage_days
+     WHERE day >= %(start)s AND day < %(end)s AND (%(sites)s::text[] IS NULL OR site_id = ANY (%(sites)s))
+     GROUP BY event_type HAVING sum(events) > 0 ORDER BY events DESC, event_type
+"""
+HELD = """
+    /* usage.held */
+    SELECT d.destination,
+           sum((object ->> 'bytes')::bigint * site.value::bigint / (object ->> 'rows')::numeric)::bigint AS bytes
+      FROM export_deliveries d, jsonb_array_elements(d.objects) object, jsonb_each_text(object -> 'sites') site
+     WHERE d.delivered_at IS NOT NULL AND d.expired_at IS NULL AND (%(sites)s::text[] IS NULL OR site.key = ANY (%(sites)s))
+     GROUP BY 1
+"""
