@@ -9,7 +9,7 @@ from typing import Any, cast, get_args
 from urllib.parse import unquote
 
 from httpapi import Api, ApiError, Response, answer, clock
-from storage import alarms, confirmation, database, discovery, metering, settings, sites, usage, webhooks
+from storage import alarms, confirmation, database, discovery, metering, settings, sites, usage_report, webhooks
 from storage.errors import WritersBusy
 from storage.hosts import canonical
 from storage.settings import Settings
@@ -113,7 +113,9 @@ def used() -> Response:
     url, site, group = current.require_database(), query.get("site"), query.get("group")
     site = _site_of(site) if site is not None else None
     return answer(
-        database.run(url, lambda connection: usage.report(connection, current, start, end, site=site, group=group))
+        database.run(
+            url, lambda connection: usage_report.report(connection, current, start, end, site=site, group=group)
+        )
     )
 
 

@@ -14,7 +14,7 @@ from pydantic import SecretStr
 from httpapi import Api, ApiError, Response, answer, clock
 from storage import balance, database, settings
 from storage.errors import ExportRunning
-from storage.export import check, handoff, preview, restore, status, verify
+from storage.export import check, handoff, preview, reconcile, restore, statements, status, verify
 from storage.export import run as export
 
 api = Api("export-scheduled")
@@ -47,6 +47,10 @@ QUESTIONS: dict[str, Callable[[settings.Settings, dict[str, Any], Callable[[], b
         current, detail.get("settings"), int(detail.get("sample", 0))
     ),
     "evothesis.reopen": lambda current, detail, _: _reopened(current, str(detail["destination"]), detail["batch_ids"]),
+    "evothesis.statement": lambda current, detail, _: statements.fetch(current, str(detail["month"])),
+    "evothesis.reconcile": lambda current, detail, _: reconcile.run(
+        current, str(detail["month"]), str(detail["destination"])
+    ).as_dict(),
     "evothesis.handoff": lambda current, detail, has_time: handoff.run(
         current, detail["wanted"], detail.get("so_far"), has_time
     ),

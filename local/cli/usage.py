@@ -9,6 +9,7 @@ from urllib.parse import urlencode
 
 import click
 
+from cli.report import ask
 from cli.running import Running
 
 UNITS = ("B", "kB", "MB", "GB", "TB")
@@ -46,6 +47,38 @@ def recount(as_json: bool) -> None:
         what = f"{one['metered_events']:,} events are metered, {one['events']:,} came"
         click.echo(f"{one['day']} {one['site_id'] or '(no site)'} {one['event_type'] or '(other)'}: {what}", err=True)
     sys.exit(1 if differing else 0)
+
+
+@usage.command()
+@click.argument("month", metavar="YYYY-MM")
+def statement(month: str) -> None:
+    """Print the signed usage statement of a month, as it lies in the backup bucket."""
+    told = ask("evothesis.statement", {"month": month})
+    if told is None:
+        sys.exit(1)
+    click.echo(json.dumps(told, indent=2))
+
+
+@usage.command()
+@click.argument("month", metavar="YYYY-MM")
+@click.option("--bucket", type=click.Choice(["client", "backup"]), default="backup", show_default=True)
+@click.option("--json", "as_json", is_flag=True, help="Print what differs as JSON.")
+def reconcile(month: str, bucket: str, as_json: bool) -> None:
+    """Compare the statement of a month with the manifests of a bucket, line by line; exits with 1 where they differ."""
+    told = ask("evothesis.reconcile", {"month": month, "destination": bucket})
+    if told is None:
+        sys.exit(1)
+    if as_json:
+        click.echo(json.dumps(told, indent=2))
+    else:
+        click.echo(
+            f"{told['lines']:,} lines, {told['events']:,} events, {told['manifests']:,} manifests of the {bucket} bucket: "
+            + (f"{len(told['differing']):,} differ" if told["differing"] else "all as stated")
+        )
+        for one in told["differing"]:
+            where = f"{one['day']} {one['site_id'] or ''}".rstrip()
+            click.echo(f"  {where}: {one['stated']:,} {one['what']} are stated, {one['found']:,} are there", err=True)
+    sys.exit(1 if told["differing"] else 0)
 
 
 def _answered(answer: tuple[int, dict[str, Any]]) -> dict[str, Any]:

@@ -63,3 +63,7 @@ class RestoreRefused(StorageError):
 
 class ErasureUnknown(StorageError):
     """No erasure has this id."""
+
+
+class StatementMissing(StorageError):
+    """There is no usage statement of this month: the text says when there is one."""

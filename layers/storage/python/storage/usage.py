@@ -1,4 +1,4 @@
-"""What was used in some days: by site, by day and by type, with totals and what they were before."""
+"""What was used in some days, by day and site, and by type; and what is held."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from typing import Any
 
 from psycopg.rows import dict_row
 
-from storage import audiences
 from storage.database import Connection
 from storage.naming import Site
 from storage.settings import Settings
@@ -18,57 +17,7 @@ NAMELESS = Site()
 UNNAMED: dict[str, Any] = {
     "site_id": "", "kind": None, "state": None, "registrable_domain": None, "name": None, "group": None, "billed": False,
 }  # fmt: skip
-MOST_SITES = MOST_TYPES = 1000
 COUNTS = ("events", "bytes", "bot_events", "duplicates", "refused", "withheld")
-
-
-def report(
-    connection: Connection,
-    settings: Settings,
-    start: dt.date,
-    end: dt.date,
-    *,
-    site: str | None = None,
-    group: str | None = None,
-) -> dict[str, Any]:
-    """What was used from the day *start* on and before *end*: totals, trend, and the same by site, by day, by group, by type.
-
-    Of one site or of the sites of one group, if it is named. The trend compares with as many days before.
-    """
-    known = sites_of(connection, settings)
-    only = None
-    if site is not None or group is not None:
-        only = [name for name, one in known.items() if site in (None, name) and group in (None, one["group"])]
-    rows = lines(connection, start, end, only)
-    together, by_site = audiences.counts(connection, start, end, only)
-    totals = {**total(rows), "visitors": together[0], "sessions": together[1]}
-    sites = [
-        {**known.get(name, {**UNNAMED, "site_id": name}), **counted, "visitors": who[0], "sessions": who[1]}
-        for name, counted in _by(rows, lambda row: row["site_id"]).items()
-        for who in [by_site.get(name, (None, None))]
-    ]
-    sites.sort(key=lambda one: (-one["events"], one["site_id"]))
-    return {
-        "from": start,
-        "to": end,
-        "totals": totals,
-        "billed": total(row for row in rows if known.get(row["site_id"], UNNAMED)["billed"]),
-        "trend": trend(totals, total(lines(connection, start - (end - start), start, only))),
-        "sites": sites[:MOST_SITES],
-        "sites_left_out": max(0, len(sites) - MOST_SITES),
-        "groups": _by(rows, lambda row: known.get(row["site_id"], UNNAMED)["group"] or ""),
-        "days": [{"day": day, **counted} for day, counted in _by(rows, lambda row: row["day"]).items()],
-        "types": types(connection, start, end, only)[:MOST_TYPES],
-        "storage": storage_held(connection, only),
-    }
-
-
-def _by(rows: Sequence[dict[str, Any]], key: Callable[[dict[str, Any]], Any]) -> dict[Any, dict[str, Any]]:
-    """The totals of the rows that are alike by *key*, in the order in which they come."""
-    alike: dict[Any, list[dict[str, Any]]] = {}
-    for row in rows:
-        alike.setdefault(key(row), []).append(row)
-    return {name: total(some) for name, some in alike.items()}
 
 
 def lines(
@@ -130,15 +79,12 @@ def total(some: Iterable[dict[str, Any]]) -> dict[str, Any]:
     return {**summed, "delivered": delivered}
 
 
-def trend(now: dict[str, Any], before: dict[str, Any]) -> dict[str, Any]:
-    """What each number was in the days before, and by what share it has changed; None where it was nothing."""
-    return {
-        name: {
-            "before": before[name],
-            "change": round(now[name] / before[name] - 1, 4) if before[name] else None,
-        }
-        for name in COUNTS
-    }
+def totals_by(rows: Iterable[dict[str, Any]], key: Callable[[dict[str, Any]], Any]) -> dict[Any, dict[str, Any]]:
+    """The totals of the lines that are alike by *key*, in the order in which they come."""
+    alike: dict[Any, list[dict[str, Any]]] = {}
+    for row in rows:
+        alike.setdefault(key(row), []).append(row)
+    return {name: total(some) for name, some in alike.items()}
 
 
 def sites_of(connection: Connection, settings: Settings) -> dict[str, dict[str, Any]]:
@@ -214,7 +160,7 @@ TYPES = """
 HELD = """
     /* usage.held */
     SELECT d.destination,
-           sum((object ->> 'bytes')::bigint * site.value::bigint / (object ->> 'rows')::numeric)::bigint AS bytes
+           coalesce(sum((object ->> 'bytes')::bigint * site.value::bigint / nullif((object ->> 'rows')::numeric, 0)), 0)::bigint AS bytes
       FROM export_deliveries d, jsonb_array_elements(d.objects) object, jsonb_each_text(object -> 'sites') site
      WHERE d.delivered_at IS NOT NULL AND d.expired_at IS NULL AND (%(sites)s::text[] IS NULL OR site.key = ANY (%(sites)s))
      GROUP BY 1

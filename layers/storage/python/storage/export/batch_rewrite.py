@@ -195,6 +195,7 @@ class Rewrite:
             "sha256": delivery.manifest_sha256,
             "erasures": sorted(str(one.erasure_id) for one in self._for_whom),
             "rows_removed": delivery.rows - contents.rows,
+            **manifest.removed(delivery.objects, now, self._layout),
         }
         described = [_described(item) for item in now]
         text = manifest.render(

@@ -67,7 +67,12 @@ def _remove(connection: Connection, settings: Settings, batch_id: str, name: str
     destination = destination_of(settings, delivery.destination, delivery.bucket)
     layout = Layout(formats=tuple(delivery.formats), **delivery.layout).of_destination(destination.name)
     now = dt.datetime.now(dt.UTC).replace(microsecond=0)
-    revision = {"sha256": delivery.manifest_sha256, "expired_at": now.isoformat(), "rows_removed": delivery.rows}
+    revision = {
+        "sha256": delivery.manifest_sha256,
+        "expired_at": now.isoformat(),
+        "rows_removed": delivery.rows,
+        **manifest.removed(delivery.objects, [], layout),
+    }
     place = ledger.place(connection, batch_id, name, delivery.bucket)
     text = manifest.render(
         delivery.as_batch(),

@@ -58,6 +58,9 @@ def shares(objects: Sequence[Mapping[str, Any]]) -> dict[str, tuple[int, int]]:
     """
     found: dict[str, tuple[int, int]] = {}
     for item in objects:
+        if not item["rows"]:
+            # All of it was taken out.
+            continue
         upto = before = 0
         for site_id, rows in sorted(item["sites"].items()):
             upto += rows
@@ -66,6 +69,17 @@ def shares(objects: Sequence[Mapping[str, Any]]) -> dict[str, tuple[int, int]]:
             events, held = found.get(site_id, (0, 0))
             found[site_id] = events + (rows if item["format"] == objects[0]["format"] else 0), held + share
     return found
+
+
+def removed(before: Sequence[Mapping[str, Any]], now: Sequence[Mapping[str, Any]], layout: Layout) -> dict[str, Any]:
+    """What a manifest says of rows that were taken out of its objects: how many of each site, and bytes; so that what was delivered can be told from it."""
+    had, left = shares(before), shares(now)
+    sites = {site_id: events - left.get(site_id, (0, 0))[0] for site_id, (events, _) in had.items()}
+    gone = {site_id: rows for site_id, rows in sites.items() if rows}
+    return {
+        "sites_removed": {"": sum(gone.values())} if gone and layout.hides("site_id") else gone,
+        "bytes_removed": sum(item["bytes"] for item in before) - sum(item["bytes"] for item in now),
+    }
 
 
 def render(

@@ -15,7 +15,7 @@ import pyarrow as pa
 from storage import database, events, ledger, metering, objects, retention, visitors
 from storage.database import Connection
 from storage.errors import RestoreRefused
-from storage.export import balances, handoff, receipts
+from storage.export import balances, handoff, receipts, statements
 from storage.export.decode import rows
 from storage.export.layout import SCHEMA_VERSION, Layout
 from storage.export.manifest import shares
@@ -79,6 +79,7 @@ def run(settings: Settings, name: str, has_time: Callable[[], bool] = lambda: Tr
             ledger.skip_fences(connection, max(one.fence for every in held.values() for one in every.values()))
             for one in destinations:
                 balances.take_over(connection, one)
+                statements.take_over(connection, one)
                 handoff.take_over(connection, one)
             outcome = Outcome(name)
             for batch_id, found in held[name].items():

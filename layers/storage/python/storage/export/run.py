@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field
 
 from storage import alarms, database, erasures, ledger, objects, runs, visitors
 from storage.errors import DeliveryFailed, ExportRunning, RedeliveryRefused
-from storage.export import balances, contract
+from storage.export import balances, contract, statements
 from storage.export.deliver import deliver
 from storage.export.layout import Layout
 from storage.ledger import Batch
@@ -113,6 +113,12 @@ def _run(connection: database.Connection, settings: Settings, has_time: Callable
                 balances.put(connection, destination, layout.of_destination(destination.name), fence, has_time)
             except DeliveryFailed as error:
                 outcome.failures[destination.name] = str(error)
+    keeper = destinations[-1].name
+    if keeper not in outcome.failures:
+        try:
+            statements.put_due(connection, settings, fence)
+        except DeliveryFailed as error:
+            outcome.failures[keeper] = str(error)
     asked: dict[str, str] = {one.name: one.bucket for one in destinations}
     alarms.watch_refusals(connection, outcome.failures, asked, all_tried=not outcome.unfinished)
     return outcome

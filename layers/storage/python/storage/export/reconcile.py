@@ -1,0 +1,100 @@
+"""A usage statement against the manifests of a bucket, line by line."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import orjson
+from cryptography.exceptions import InvalidSignature
+
+from storage import objects
+from storage.errors import StatementMissing
+from storage.export import statements
+from storage.export.manifest import shares
+from storage.export.receipts import sign, verify
+from storage.settings import Destination, Settings
+
+
+@dataclass(slots=True)
+class Reconciliation:
+    """What a statement says was brought into a bucket, and what its manifests say; nothing differs, or something is wrong."""
+
+    month: str
+    destination: str
+    manifests: int = 0
+    lines: int = 0
+    events: int = 0
+    differing: list[dict[str, Any]] = field(default_factory=list)
+
+    def as_dict(self) -> dict[str, Any]:
+        """All of it, as JSON has it."""
+        return asdict(self)
+
+
+def run(settings: Settings, month: str, name: str) -> Reconciliation:
+    """Compare the statement of a month such as `2026-11` with the manifests of the bucket of one side.
+
+    Events are compared by day and site, by day alone where the bucket hides sites; bytes by day. Rows that were taken out
+    since then count, as the manifests say how many they were.
+
+    Raises:
+        StatementMissing: there is none, or it is not as it was signed.
+        SettingsInvalid: that side has no bucket.
+        DeliveryFailed: a bucket cannot be read.
+    """
+    destination = settings.require_destination(name)
+    statement = statements.fetch(settings, month)
+    try:
+        verify(statement, sign(settings.require_privacy_key(), {})["public_key"])
+    except (ValueError, KeyError, TypeError, InvalidSignature):
+        raise StatementMissing(f"the statement of {month} is not as this installation signed it") from None
+    outcome = Reconciliation(month, name)
+    events, held, hidden = _delivered(destination, month, outcome)
+    stated_events: Counter[tuple[str, str]] = Counter()
+    stated_bytes: Counter[str] = Counter()
+    for line in statement["lines"]:
+        if brought := line["delivered"].get(name):
+            site_id = "" if line["day"] in hidden else line["site_id"]
+            stated_events[line["day"], site_id] += brought["events"]
+            stated_bytes[line["day"]] += brought["bytes"]
+            outcome.events += brought["events"]
+    outcome.lines = len(stated_events)
+    for day, site_id in sorted({*stated_events, *events}):
+        both = {"stated": stated_events[day, site_id], "found": events[day, site_id]}
+        if both["stated"] != both["found"]:
+            outcome.differing.append({"day": day, "site_id": site_id, "what": "events", **both})
+    for day in sorted({*stated_bytes, *held}):
+        both = {"stated": stated_bytes[day], "found": held[day]}
+        if both["stated"] != both["found"]:
+            outcome.differing.append({"day": day, "site_id": None, "what": "bytes", **both})
+    return outcome
+
+
+def _delivered(
+    destination: Destination, month: str, outcome: Reconciliation
+) -> tuple[Counter[tuple[str, str]], Counter[str], set[str]]:
+    """Events by day and site, bytes by day, and the days whose manifests hide sites."""
+    events: Counter[tuple[str, str]] = Counter()
+    held: Counter[str] = Counter()
+    sites: defaultdict[str, set[str]] = defaultdict(set)
+    for key in objects.keys(destination, f"{destination.prefix}/manifests/date={month}-"):
+        manifest = orjson.loads(objects.fetch(destination, key)[0])
+        outcome.manifests += 1
+        day = str(manifest["window"]["start"])[:10]
+        for site_id, number in _of_sites(manifest).items():
+            events[day, site_id] += number
+            sites[day].add(site_id)
+        held[day] += sum(item["bytes"] for item in manifest["objects"])
+        held[day] += sum(one.get("bytes_removed", 0) for one in manifest.get("revisions", ()))
+    return events, held, {day for day, names in sites.items() if names == {""}}
+
+
+def _of_sites(manifest: Mapping[str, Any]) -> Counter[str]:
+    """The events of each site that a batch brought, those that were taken out since included."""
+    found = Counter({site_id: events for site_id, (events, _) in shares(manifest["objects"]).items()})
+    for revision in manifest.get("revisions", ()):
+        found.update(revision.get("sites_removed", {}))
+    return found
