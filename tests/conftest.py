@@ -73,6 +73,8 @@ def environ(monkeypatch):
                 "POLICY",
                 "SITE_POLICIES",
                 "SITES",
+                "GROUPS",
+                "QUOTA_EVENTS",
                 "DISCOVERY",
                 "WEBHOOK_",
                 "DATABASE_URL",

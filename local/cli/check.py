@@ -11,7 +11,7 @@ from cli.report import report_on
 
 
 @click.command()
-@click.argument("side", type=click.Choice(["client", "backup"]), default="client")
+@click.argument("side", metavar="[client|backup|GROUP]", default="client")
 @click.option("--json", "as_json", is_flag=True, help="Print what was tried as JSON.")
 def check(side: str, as_json: bool) -> None:
     """Use each right that a delivery to the client's or the backup bucket needs, once.

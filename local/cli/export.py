@@ -33,7 +33,7 @@ LOOK_SECONDS = 0.5
 @click.option("--site", help="Of this site alone.")
 @click.option("--format", "formats", multiple=True, type=click.Choice(FORMATS), help="In this format, or several.")
 @click.option("--again", multiple=True, metavar="BATCH_ID", help="Deliver this batch, which was delivered, once more.")
-@click.option("--bucket", type=click.Choice(["client", "backup"]), help="Into this bucket; else the client's.")
+@click.option("--bucket", metavar="[client|backup|GROUP]", help="Into this bucket; else the client's.")
 def export(
     as_json: bool, dry_run: bool, config: Path | None, sample: int, again: tuple[str, ...], **wanted: Any
 ) -> None:

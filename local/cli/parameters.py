@@ -7,10 +7,10 @@ from collections.abc import Mapping
 
 from pydantic import SecretStr
 
-from storage.naming import Site
+from storage.naming import Group, Site
 from storage.policies import Policy
 from storage.rules import Filters, Transforms
-from storage.settings import DestinationName, Settings
+from storage.settings import Settings
 
 _FIELDS = {
     "Bucket": "bucket",
@@ -29,7 +29,7 @@ _FIELDS = {
 
 def of(settings: Settings) -> dict[str, str]:
     """Every parameter that `sam-template.yaml` declares."""
-    sides: dict[str, DestinationName] = {"Client": "client", "Backup": "backup"}
+    sides: dict[str, str] = {"Client": "client", "Backup": "backup"}
     by_name = {destination.name: destination for destination in settings.destinations()}
     buckets = {
         f"{side}{parameter}": _plain(getattr(by_name[name], field))
@@ -56,6 +56,8 @@ def of(settings: Settings) -> dict[str, str]:
         "WebhookSecret": _plain(settings.webhook_secret),
         "WebhookAllowPrivate": "true" if settings.webhook_allow_private else "false",
         "Sites": _by_site(settings.sites),
+        "Groups": _by_site(settings.groups),
+        "QuotaEvents": str(settings.quota_events or ""),
         "Discovery": settings.discovery,
         "DiscoverySessions": str(settings.discovery_sessions),
         "DiscoveryMinutes": str(settings.discovery_minutes),
@@ -73,9 +75,9 @@ def _limits(settings: Settings) -> dict[str, str]:
     return {"".join(part.capitalize() for part in name.split("_")): str(getattr(settings, name)) for name in names}
 
 
-def _by_site(members: Mapping[str, Policy | Site]) -> str:
-    own = {site_id: member.model_dump(exclude_unset=True) for site_id, member in members.items()}
-    return json.dumps(own) if own else ""
+def _by_site(members: Mapping[str, Policy | Site | Group]) -> str:
+    own = {name: member.model_dump(exclude_unset=True) for name, member in members.items()}
+    return json.dumps(own, default=_plain) if own else ""
 
 
 def _rules(rules: Filters | Transforms | Policy) -> str:

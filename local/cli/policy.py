@@ -22,7 +22,7 @@ KMS_ACTIONS = ("kms:GenerateDataKey", "kms:Decrypt")
 
 
 @click.command()
-@click.argument("side", type=click.Choice(["client", "backup"]), default="client")
+@click.argument("side", metavar="[client|backup|GROUP]", default="client")
 @click.option(
     "--principal", metavar="ARN", help="Who delivers; makes it a policy of the bucket instead of one of his own."
 )

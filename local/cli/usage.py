@@ -61,7 +61,7 @@ def statement(month: str) -> None:
 
 @usage.command()
 @click.argument("month", metavar="YYYY-MM")
-@click.option("--bucket", type=click.Choice(["client", "backup"]), default="backup", show_default=True)
+@click.option("--bucket", metavar="[client|backup|GROUP]", default="backup", show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="Print what differs as JSON.")
 def reconcile(month: str, bucket: str, as_json: bool) -> None:
     """Compare the statement of a month with the manifests of a bucket, line by line; exits with 1 where they differ."""
@@ -104,6 +104,11 @@ def _report(told: dict[str, Any]) -> list[str]:
         name = one["name"] or one["site_id"] or "(no site)"
         visitors = "" if one["visitors"] is None else f"{one['visitors']:,} visitors"
         lines.append(f"  {name:40} {one['events']:>12,} events  {visitors}{'' if one['billed'] else '  not billed'}")
+    lines += [
+        f"quota of {one['name'] or 'all'}: {one['percent']} % of {one['quota_events']:,} events"
+        + (f", {one['overage_events']:,} beyond" if one["overage_events"] else "")
+        for one in told["quotas"]
+    ]
     if told["sites_left_out"]:
         lines.append(f"  and {told['sites_left_out']:,} sites with fewer")
     return lines

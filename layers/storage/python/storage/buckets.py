@@ -26,8 +26,8 @@ from botocore.exceptions import (
 from botocore.loaders import Loader, create_loader
 from botocore.session import Session, get_session
 
+from storage.destination import Destination
 from storage.errors import DeliveryFailed
-from storage.settings import Destination
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client

@@ -10,7 +10,7 @@ import hashlib
 
 from psycopg.types.json import Jsonb
 
-from storage import audiences, domains, events, metering, quarantine
+from storage import audiences, domains, events, metering, quarantine, quotas
 from storage.confirmation import confirm_evident, confirm_named, take_turn, tell_flood, tell_new
 from storage.database import Connection
 from storage.settings import Settings
@@ -43,6 +43,7 @@ def discover(connection: Connection, settings: Settings) -> list[str]:
             confirm_evident(connection, settings)
         tell_new(connection, settings)
         tell_flood(connection, MOST_UNCONFIRMED)
+        quotas.watch(connection, settings)
         known = connection.execute(
             "/* discovery.kept */ SELECT site_id FROM sites WHERE site_id = ANY (%s)", ([*found],)
         )

@@ -14,7 +14,7 @@ from psycopg.rows import class_row, dict_row
 from storage import database, events
 from storage.database import Connection
 from storage.errors import ExportRunning
-from storage.settings import DestinationName, Format
+from storage.settings import Format
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +28,7 @@ class Batch:
     window_end: dt.datetime
     formats: list[Format]
     layout: dict[str, Any]
-    pending: list[DestinationName]
+    pending: list[str]
 
 
 @contextmanager

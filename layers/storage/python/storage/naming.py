@@ -1,4 +1,4 @@
-"""The sites that the operator names: what they are called, by what other hosts they are known, and whose they are."""
+"""The sites that the operator names, by what other hosts they are known, and whose they are."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from storage.destination import Bucket
 from storage.hosts import canonical
 
 Name = Annotated[str, Field(min_length=1, max_length=200)]
-Group = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")]
+GroupName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")]
 
 
 class Site(BaseModel):
@@ -22,7 +23,9 @@ class Site(BaseModel):
     # Hosts whose pages are counted to this site.
     aliases: tuple[str, ...] = ()
     # The client of an agency that it belongs to.
-    group: Group | None = None
+    group: GroupName | None = None
+    # So many events a month are agreed on.
+    quota_events: Annotated[int, Field(ge=1)] | None = None
 
     @field_validator("aliases", mode="before")
     @classmethod
@@ -33,6 +36,16 @@ class Site(BaseModel):
             if not isinstance(host, str) or canonical(host) != host:
                 raise ValueError(f"{host!r} is not a host; write it as shop.example.com, without www.")
         return tuple(value)
+
+
+class Group(BaseModel):
+    """A client of an agency: what it is called, what it may use, and a bucket that gets the events of its sites alone."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: Name | None = None
+    quota_events: Annotated[int, Field(ge=1)] | None = None
+    export: Bucket | None = None
 
 
 def by_alias(sites: Mapping[str, Site]) -> dict[str, str]:

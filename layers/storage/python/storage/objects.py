@@ -13,8 +13,8 @@ from typing import IO, TYPE_CHECKING, Any
 from botocore.exceptions import BotoCoreError, ClientError
 
 from storage.buckets import client, code, explain
+from storage.destination import Destination
 from storage.errors import DeliveryFailed
-from storage.settings import Destination
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.type_defs import CompletedPartTypeDef, HeadObjectOutputTypeDef

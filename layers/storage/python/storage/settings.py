@@ -15,8 +15,6 @@ from urllib.parse import urlsplit
 
 import yaml
 from pydantic import (
-    BaseModel,
-    ConfigDict,
     Field,
     SecretStr,
     ValidationError,
@@ -26,27 +24,31 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from storage.destination import (
+    PORT,
+    Bucket,
+    BucketName,
+    Destination,
+    Encryption,
+    Endpoint,
+    ExternalId,
+    KeyPrefix,
+    Region,
+    RoleArn,
+    StorageClass,
+)
 from storage.errors import SettingsInvalid
 from storage.hosts import canonical
-from storage.naming import Site, by_alias
+from storage.naming import Group, Site, by_alias
 from storage.policies import EXEMPT_DAYS, Policy
 from storage.rules import Filters, Transforms
 
 Format = Literal["json", "csv", "parquet"]
 Compression = Literal["gzip", "zstd", "none"]
-DestinationName = Literal["client", "backup"]
-Encryption = Literal["AES256", "aws:kms", "aws:kms:dsse"]
-# Those from which an object can be read back at once; from an archive nothing could be proven.
-StorageClass = Literal["STANDARD", "STANDARD_IA", "ONEZONE_IA", "INTELLIGENT_TIERING", "GLACIER_IR"]
+SIDES = ("client", "backup")
+GROUP = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 FORMATS: tuple[Format, ...] = ("json", "csv", "parquet")
 
-# A bucket's rules: https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html
-BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
-PREFIX = re.compile(r"[A-Za-z0-9!_.*'()-]+(/[A-Za-z0-9!_.*'()-]+)*")
-
-REGION = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9-]{0,62}")
-PORT = r":(?:6553[0-5]|655[0-2]\d|65[0-4]\d\d|6[0-4]\d{3}|[1-5]\d{4}|\d{1,4})"
-ENDPOINT = re.compile(rf"https?://(?:[A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(?:{PORT})?/?")
 LEAST_KEY = 16
 WEBHOOK = re.compile(
     rf"(?:https://(?:[A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])|http://(?:localhost|127(?:\.\d{{1,3}}){{3}}|\[::1\]))(?:{PORT})?(?:[/?]\S*)?"
@@ -54,9 +56,6 @@ WEBHOOK = re.compile(
 # 24 to 64 bytes, as the specification has it.
 SECRET_BYTES = range(24, 65)
 DATABASE = re.compile(r"postgres(?:ql)?://")
-# https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html
-ROLE = re.compile(r"arn:aws[a-z-]*:iam::\d{12}:role/[\w+=,.@/-]{1,576}", re.ASCII)
-EXTERNAL_ID = re.compile(r"[\w+=,.@:/-]{2,1224}", re.ASCII)
 
 HOURLY, DAILY, REAL_TIME = "cron(0 * * * ? *)", "cron(0 0 * * ? *)", "rate(1 minute)"
 NAMED_SCHEDULES = {"hourly": HOURLY, "daily": DAILY, "real-time": REAL_TIME}
@@ -68,31 +67,7 @@ LAG_MINUTES_OTHERWISE = 2 * 24 * 60 + 10
 _YAML_CREDENTIALS = ("access_key", "secret_key", "region", "role_arn", "external_id")
 
 
-class Destination(BaseModel):
-    """One bucket that receives every batch, with what is needed to write to it."""
-
-    model_config = ConfigDict(frozen=True)
-
-    name: DestinationName
-    bucket: str
-    prefix: str
-    region: str
-    endpoint_url: str | None
-    access_key: SecretStr | None
-    secret_key: SecretStr | None
-    role_arn: str | None
-    external_id: str | None
-    encryption: Encryption | None
-    kms_key: str | None
-    storage_class: StorageClass | None
-    hash_key: SecretStr | None = None
-
-    def hashing_key(self) -> bytes:
-        """The key of what is hashed here; empty where nothing is."""
-        return self.hash_key.get_secret_value().encode() if self.hash_key else b""
-
-
-_SIDE_FIELDS = tuple(name for name in Destination.model_fields if name not in ("name", "hash_key"))
+_SIDE_FIELDS = tuple(Bucket.model_fields)
 
 
 class Settings(BaseSettings):
@@ -104,31 +79,33 @@ class Settings(BaseSettings):
     evothesis_admin_token: SecretStr = Field(default=SecretStr(""), description="bearer token of the admin routes")
     privacy_key: SecretStr = Field(default=SecretStr(""), description="the key of the hashes of visitors' ids")
 
-    client_s3_bucket: str | None = None
-    client_s3_prefix: str = "analytics"
-    client_s3_region: str = "us-east-1"
-    client_s3_endpoint_url: str | None = None
+    client_s3_bucket: BucketName | None = None
+    client_s3_prefix: KeyPrefix = "analytics"
+    client_s3_region: Region = "us-east-1"
+    client_s3_endpoint_url: Endpoint | None = None
     client_s3_access_key: SecretStr | None = None
     client_s3_secret_key: SecretStr | None = None
-    client_s3_role_arn: str | None = None
-    client_s3_external_id: str | None = None
+    client_s3_role_arn: RoleArn | None = None
+    client_s3_external_id: ExternalId | None = None
     client_s3_encryption: Encryption | None = None
     client_s3_kms_key: str | None = None
     client_s3_storage_class: StorageClass | None = None
 
-    backup_s3_bucket: str | None = None
-    backup_s3_prefix: str = "analytics"
-    backup_s3_region: str = "us-east-1"
-    backup_s3_endpoint_url: str | None = None
+    backup_s3_bucket: BucketName | None = None
+    backup_s3_prefix: KeyPrefix = "analytics"
+    backup_s3_region: Region = "us-east-1"
+    backup_s3_endpoint_url: Endpoint | None = None
     backup_s3_access_key: SecretStr | None = None
     backup_s3_secret_key: SecretStr | None = None
-    backup_s3_role_arn: str | None = None
-    backup_s3_external_id: str | None = None
+    backup_s3_role_arn: RoleArn | None = None
+    backup_s3_external_id: ExternalId | None = None
     backup_s3_encryption: Encryption | None = None
     backup_s3_kms_key: str | None = None
     backup_s3_storage_class: StorageClass | None = None
 
-    aws_endpoint_url_s3: str | None = Field(default=None, description="endpoint of a bucket that names none itself")
+    aws_endpoint_url_s3: Endpoint | None = Field(
+        default=None, description="endpoint of a bucket that names none itself"
+    )
 
     export_format: Annotated[tuple[Format, ...], NoDecode, Field(min_length=1)] = ("parquet",)
     export_schedule: str = "hourly"
@@ -158,6 +135,13 @@ class Settings(BaseSettings):
     sites: Annotated[dict[str, Site], NoDecode] = Field(
         default={}, description="what sites are called, their aliases and their groups, by site"
     )
+    groups: Annotated[dict[str, Group], NoDecode] = Field(
+        default={}, description="the clients of an agency: their names, quotas and buckets, by group"
+    )
+    quota_events: Annotated[int, Field(ge=1)] | None = Field(
+        default=None, description="so many events of billed sites a month are agreed on; beyond it nothing is dropped"
+    )
+
     discovery: Literal["auto", "allowlist", "closed"] = Field(
         default="auto", description="which sites are let in: all; those that were confirmed, others apart; those alone"
     )
@@ -196,7 +180,7 @@ class Settings(BaseSettings):
             raise ValueError(f"give one or more of {', '.join(FORMATS)}")
         return tuple(dict.fromkeys(value))
 
-    @field_validator("export_filters", "export_transforms", "policy", "sites", mode="before")
+    @field_validator("export_filters", "export_transforms", "policy", "sites", "groups", mode="before")
     @classmethod
     def _rules(cls, value: object) -> object:
         try:
@@ -235,54 +219,22 @@ class Settings(BaseSettings):
         by_alias(value)
         return value
 
+    @field_validator("groups")
+    @classmethod
+    def _groups(cls, value: dict[str, Group], known: ValidationInfo) -> dict[str, Group]:
+        sites: dict[str, Site] = known.data.get("sites", {})
+        for name, group in value.items():
+            if not GROUP.fullmatch(name) or name in ("client", "backup"):
+                raise ValueError(f"{name!r} is not a name of a group; take one such as acme")
+            if group.export and not any(site.group == name for site in sites.values()):
+                raise ValueError(f"{name} has a bucket, and SITES names no site of it; give one `group`: {name!r}")
+        return value
+
     @field_validator("export_hash_key", "privacy_key")
     @classmethod
     def _key(cls, value: SecretStr | None) -> SecretStr | None:
         if value and value.get_secret_value() and len(value.get_secret_value()) < LEAST_KEY:
             raise ValueError(f"is too short to keep a secret; give at least {LEAST_KEY} characters")
-        return value
-
-    @field_validator("client_s3_bucket", "backup_s3_bucket")
-    @classmethod
-    def _bucket(cls, value: str | None) -> str | None:
-        if value is not None and not BUCKET.fullmatch(value):
-            raise ValueError("is not a bucket name (3 to 63 of a-z 0-9 . -)")
-        return value
-
-    @field_validator("client_s3_prefix", "backup_s3_prefix")
-    @classmethod
-    def _prefix(cls, value: str) -> str:
-        value = value.strip("/")
-        if not PREFIX.fullmatch(value):
-            raise ValueError("is not an object key prefix (letters, digits and ! _ . * ' ( ) - between slashes)")
-        return value
-
-    @field_validator("client_s3_endpoint_url", "backup_s3_endpoint_url", "aws_endpoint_url_s3")
-    @classmethod
-    def _endpoint(cls, value: str | None) -> str | None:
-        if value is not None and not ENDPOINT.fullmatch(value):
-            raise ValueError("is not a URL such as https://s3.example.com")
-        return value
-
-    @field_validator("client_s3_region", "backup_s3_region")
-    @classmethod
-    def _region(cls, value: str) -> str:
-        if not REGION.fullmatch(value):
-            raise ValueError("is not a region such as eu-central-1")
-        return value
-
-    @field_validator("client_s3_role_arn", "backup_s3_role_arn")
-    @classmethod
-    def _role(cls, value: str | None) -> str | None:
-        if value is not None and not ROLE.fullmatch(value):
-            raise ValueError("is not a role such as arn:aws:iam::123456789012:role/evothesis-export")
-        return value
-
-    @field_validator("client_s3_external_id", "backup_s3_external_id")
-    @classmethod
-    def _external_id(cls, value: str | None) -> str | None:
-        if value is not None and not EXTERNAL_ID.fullmatch(value):
-            raise ValueError("is not an ExternalId (2 to 1224 of letters, digits and + = , . @ : / _ -)")
         return value
 
     @field_validator("webhook_url")
@@ -316,10 +268,16 @@ class Settings(BaseSettings):
         return value
 
     @model_validator(mode="after")
-    def _two_buckets(self) -> Self:
-        same = self.client_s3_bucket == self.backup_s3_bucket and self.client_s3_prefix == self.backup_s3_prefix
-        if self.client_s3_bucket and same:
-            raise ValueError("BACKUP_S3_BUCKET is the client's bucket; name another, or another BACKUP_S3_PREFIX")
+    def _apart(self) -> Self:
+        places: dict[tuple[str, str], str] = {}
+        for one in self.destinations():
+            before = places.setdefault((one.bucket, one.prefix), one.name)
+            if before != one.name:
+                raise ValueError(f"the {one.name} bucket is the {before} bucket; name another, or another prefix")
+        return self
+
+    @model_validator(mode="after")
+    def _together(self) -> Self:
         if self.export_transforms.hash and not self.export_hash_key:
             raise ValueError(
                 "EXPORT_TRANSFORMS hashes, so EXPORT_HASH_KEY has to be set; `openssl rand -hex 32` makes one"
@@ -375,15 +333,26 @@ class Settings(BaseSettings):
         return self.site_policies.get(site_id or "", self.policy)
 
     def destinations(self) -> tuple[Destination, ...]:
-        """The buckets that every batch goes to, the client's first; a side without a bucket is left out."""
-        sides: tuple[DestinationName, ...] = ("client", "backup")
-        return tuple(self._destination(side) for side in sides if getattr(self, f"{side}_s3_bucket"))
+        """The buckets that every batch goes to, the client's first and the backup last; what has no bucket is left out."""
+        client, backup = ([self._destination(side)] if getattr(self, f"{side}_s3_bucket") else [] for side in SIDES)
+        groups = [
+            Destination(name=name, **self._reached(dict(group.export)))
+            for name, group in sorted(self.groups.items())
+            if group.export
+        ]
+        return (*client, *groups, *backup)
 
-    def _destination(self, side: DestinationName) -> Destination:
+    def sites_of_group(self, name: str) -> tuple[str, ...]:
+        """The sites that are of a group."""
+        return tuple(sorted(site_id for site_id, site in self.sites.items() if site.group == name))
+
+    def _reached(self, own: dict[str, Any]) -> dict[str, Any]:
+        return {**own, "endpoint_url": own["endpoint_url"] or self.aws_endpoint_url_s3}
+
+    def _destination(self, side: str) -> Destination:
         own = {name: getattr(self, f"{side}_s3_{name}") for name in _SIDE_FIELDS}
-        own["endpoint_url"] = own["endpoint_url"] or self.aws_endpoint_url_s3
-        own["hash_key"] = self.export_hash_key if side == "client" else None
-        return Destination(name=side, **own)
+        hash_key = self.export_hash_key if side == "client" else None
+        return Destination(name=side, hash_key=hash_key, **self._reached(own))
 
     def require_database(self) -> str:
         """The database's URL.
@@ -408,7 +377,7 @@ class Settings(BaseSettings):
         return key.encode()
 
     def require_destinations(self) -> tuple[Destination, ...]:
-        """The client's bucket and, where the operator has one, the backup bucket.
+        """The client's bucket, those of groups and, where the operator has one, the backup bucket.
 
         Raises:
             SettingsInvalid: the client's is not set.
@@ -417,7 +386,7 @@ class Settings(BaseSettings):
         return self.destinations()
 
     def require_destination(self, name: str) -> Destination:
-        """The bucket of one side, `client` or `backup`.
+        """The bucket of one side: `client`, `backup`, or a group.
 
         Raises:
             SettingsInvalid: that side has none.
@@ -425,7 +394,10 @@ class Settings(BaseSettings):
         for destination in self.destinations():
             if destination.name == name:
                 return destination
-        raise SettingsInvalid(f"{name.upper()}_S3_BUCKET is not set; name the bucket that events are delivered to")
+        if name in SIDES:
+            raise SettingsInvalid(f"{name.upper()}_S3_BUCKET is not set; name the bucket that events are delivered to")
+        known = ", ".join(one.name for one in self.destinations()) or "none is set"
+        raise SettingsInvalid(f"{name!r} is no bucket of this installation ({known})")
 
 
 def _once(members: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -520,6 +492,16 @@ def _from_yaml_export(name: str, value: Any, path: Path) -> dict[str, Any]:
     raise SettingsInvalid(f"EVOTHESIS_CONFIG: s3_export.{name} in {path} is not a setting, or has the wrong shape")
 
 
+# Where it is said what may stand within a setting.
+PAGES = {
+    "EXPORT_FILTERS": "export.md lists what filters and transforms there are",
+    "POLICY": "settings.md lists what a policy says",
+    "SITE_POLICIES": "settings.md lists what a policy says",
+    "SITES": "sites.md lists what is said of a site",
+    "GROUPS": "sites.md lists what is said of a group",
+}
+
+
 def one_line(error: ValidationError) -> str:
     """The first thing that is wrong with settings, by its name."""
     first = error.errors(include_input=False, include_url=False)[0]
@@ -529,12 +511,7 @@ def one_line(error: ValidationError) -> str:
         else ""
     )
     if first["type"] == "extra_forbidden" and len(first["loc"]) > 1:
-        page = (
-            "settings.md lists what a policy says"
-            if "POLIC" in name
-            else "export.md lists what filters and transforms there are"
-        )
-        return f"{name} is not a setting; docs/{page}"
+        return f"{name} is not a setting; docs/{PAGES.get(name.partition('.')[0], PAGES['EXPORT_FILTERS'])}"
     if first["type"] == "extra_forbidden":
         return f"{name.lower()} is not a setting; `docs/settings.md` lists them"
     if first["type"] == "literal_error":

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from typing import Any
 
-from storage import audiences, usage
+from storage import audiences, quotas, usage
 from storage.database import Connection
 from storage.settings import Settings
 
@@ -23,7 +23,8 @@ def report(
 ) -> dict[str, Any]:
     """What was used from the day *start* on and before *end*: totals, trend, and the same by site, by day, by group, by type.
 
-    Of one site or of the sites of one group, if it is named. The trend compares with as many days before.
+    Of one site or of the sites of one group, if it is named. The trend compares with as many days before. The
+    quotas are those of the month of the last day, whatever is asked for.
     """
     known = usage.sites_of(connection, settings)
     only = None
@@ -49,6 +50,7 @@ def report(
         "groups": usage.totals_by(rows, lambda row: known.get(row["site_id"], usage.UNNAMED)["group"] or ""),
         "days": [{"day": day, **counted} for day, counted in usage.totals_by(rows, lambda row: row["day"]).items()],
         "types": usage.types(connection, start, end, only)[:MOST_TYPES],
+        "quotas": quotas.standing(connection, settings, (end - dt.timedelta(days=1)).replace(day=1)),
         "storage": usage.storage_held(connection, only),
     }
 

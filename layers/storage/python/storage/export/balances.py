@@ -12,9 +12,9 @@ import orjson
 from storage import balance, objects
 from storage.balance import Line
 from storage.database import Connection
+from storage.destination import Destination
 from storage.export.layout import Layout
 from storage.objects import Body
-from storage.settings import Destination
 
 # In one run, so that a long history keeps no delivery waiting.
 MOST_HOURS = 48

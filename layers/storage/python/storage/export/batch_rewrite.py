@@ -14,6 +14,7 @@ import pyarrow as pa
 from storage import deliveries, erasures, ledger, objects, visitors
 from storage.database import Connection
 from storage.deliveries import Delivery
+from storage.destination import Destination
 from storage.erasures import Affected, Erasure
 from storage.errors import DeliveryFailed
 from storage.export import manifest
@@ -24,7 +25,7 @@ from storage.export.layout import Layout
 from storage.export.rewrite import Gone, Names, without
 from storage.ledger import Place
 from storage.objects import Body
-from storage.settings import Destination, Settings
+from storage.settings import Settings
 
 
 class Blocked(Exception):

@@ -13,9 +13,10 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from storage import objects
 from storage.buckets import client, code, explain
+from storage.destination import Destination
 from storage.errors import DeliveryFailed
 from storage.objects import Body
-from storage.settings import Destination, Settings
+from storage.settings import Settings
 
 CONTENT = b"A test of the connection; it may be removed.\n"
 

@@ -8,12 +8,13 @@ import orjson
 import pyarrow as pa
 
 from storage import objects
+from storage.destination import Destination
 from storage.export.jsonl import json_lines
 from storage.export.layout import SCHEMA_VERSION, Layout
 from storage.export.read import ROWS
 from storage.export.transform import Transform
 from storage.objects import Body
-from storage.settings import Destination, Format
+from storage.settings import Format
 
 MEANINGS = {
     "id": "the order of arrival",

@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from storage import ledger, objects, visitors, webhooks
 from storage.database import Connection
+from storage.destination import Destination
 from storage.errors import BatchUnreadable, DeliveryFailed, SettingsInvalid
 from storage.export import contract, manifest
 from storage.export.encode import Contents, Part, encode
@@ -20,7 +21,6 @@ from storage.export.read import record_batches
 from storage.export.transform import Filter, Transform
 from storage.ledger import Batch
 from storage.objects import Body
-from storage.settings import Destination
 
 CONTENT_TYPES = {"json": "application/x-ndjson", "csv": "text/csv", "parquet": "application/vnd.apache.parquet"}
 # Objects that are whole and not yet in every bucket: what they may take of the disk.

@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from storage import database, events, handoffs, ledger, objects, visitors
 from storage.database import Connection
+from storage.destination import Destination
 from storage.errors import ExportRunning, HandoffInvalid
 from storage.export import contract, manifest
 from storage.export.deliver import CONTENT_TYPES, put_manifest
@@ -25,7 +26,7 @@ from storage.export.transform import Filter, Transform
 from storage.ledger import Batch, Place
 from storage.objects import Body
 from storage.rules import Filters
-from storage.settings import Destination, DestinationName, Format, Settings, one_line
+from storage.settings import Format, Settings, one_line
 
 HOUR = dt.timedelta(hours=1)
 MOST_NAME = 400
@@ -39,7 +40,7 @@ class Wanted(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    destination: DestinationName = "client"
+    destination: str = "client"
     from_time: dt.datetime
     to_time: dt.datetime
     site_id: Annotated[str, Field(min_length=1, max_length=253)] | None = None

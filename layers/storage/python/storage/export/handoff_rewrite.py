@@ -12,13 +12,14 @@ import orjson
 from storage import deliveries, handoffs, objects
 from storage.database import Connection
 from storage.deliveries import Delivery
+from storage.destination import Destination
 from storage.erasures import Erasure
 from storage.export.batch_rewrite import Blocked, Rewrite, destination_of, told
 from storage.export.layout import Layout
 from storage.export.rewrite import Names
 from storage.handoffs import Handoff
 from storage.ledger import Place
-from storage.settings import Destination, Settings
+from storage.settings import Settings
 
 
 class _Hour(Rewrite):

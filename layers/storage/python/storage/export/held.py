@@ -12,12 +12,13 @@ from psycopg.rows import class_row
 from storage import deliveries, objects, portability, visitors
 from storage.database import Connection
 from storage.deliveries import Delivery
+from storage.destination import Destination
 from storage.errors import DeliveryFailed
 from storage.export.batch_rewrite import Blocked, destination_of
 from storage.export.decode import rows
 from storage.export.layout import Layout
 from storage.export.read import ROWS
-from storage.settings import Destination, Settings
+from storage.settings import Settings
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ import orjson
 from pydantic import BaseModel, ConfigDict, Field
 
 from storage.rules import Filters, Transforms
-from storage.settings import Compression, DestinationName, Format, Settings
+from storage.settings import Compression, Format, Settings
 
 # The version of the columns; docs/export.md lists what changed with each.
 SCHEMA_VERSION = 1
@@ -30,6 +30,8 @@ class Layout(BaseModel):
     # Of the client's bucket: the other one has all, for from it the database can be had again.
     filters: Filters = Filters()
     transforms: Transforms = Transforms()
+    # Whose bucket gets the events of which sites alone.
+    groups: dict[str, tuple[str, ...]] = {}
 
     @classmethod
     def of(cls, settings: Settings) -> Layout:
@@ -41,11 +43,18 @@ class Layout(BaseModel):
             partition_by=settings.export_partition_by,
             filters=settings.export_filters,
             transforms=settings.export_transforms,
+            groups={name: settings.sites_of_group(name) for name, group in settings.groups.items() if group.export},
         )
 
-    def of_destination(self, name: DestinationName) -> Layout:
-        """How a batch becomes the objects of one side."""
-        return self if name == "client" else self.model_copy(update={"filters": Filters(), "transforms": Transforms()})
+    def of_destination(self, name: str) -> Layout:
+        """How a batch becomes the objects of one side.
+
+        The backup bucket gets all of everything, and that of a group all of its sites.
+        """
+        if name == "client":
+            return self.model_copy(update={"groups": {}})
+        filters = Filters() if name == "backup" else Filters(sites=self.groups[name])
+        return self.model_copy(update={"filters": filters, "transforms": Transforms(), "groups": {}})
 
     def schema_name(self) -> str:
         """The name of the columns that this makes: their version, and a sign of the rules where there are any."""

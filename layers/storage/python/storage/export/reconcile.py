@@ -11,11 +11,12 @@ import orjson
 from cryptography.exceptions import InvalidSignature
 
 from storage import objects
+from storage.destination import Destination
 from storage.errors import StatementMissing
 from storage.export import statements
 from storage.export.manifest import shares
 from storage.export.receipts import sign, verify
-from storage.settings import Destination, Settings
+from storage.settings import Settings
 
 
 @dataclass(slots=True)

@@ -14,13 +14,14 @@ import pyarrow as pa
 
 from storage import database, events, ledger, metering, objects, retention, visitors
 from storage.database import Connection
+from storage.destination import Destination
 from storage.errors import RestoreRefused
 from storage.export import balances, handoff, receipts, statements
 from storage.export.decode import rows
 from storage.export.layout import SCHEMA_VERSION, Layout
 from storage.export.manifest import shares
 from storage.export.read import ROWS
-from storage.settings import Destination, Settings
+from storage.settings import Settings
 
 # Of what a bucket has in several formats the one that says the most exactly what was stored.
 BEST = ("parquet", "json", "csv")
@@ -164,9 +165,9 @@ def _record(connection: Connection, destination: Destination, held: Held, sites:
 
 def _layout(settings: Settings, manifest: Mapping[str, Any], clients: Held | None) -> dict[str, Any]:
     """How the batch became objects, as far as it matters to whoever lacks it; what the client gets of it is in its own manifest."""
-    rules = Layout.of(settings).model_dump(include={"filters", "transforms"})
+    rules = Layout.of(settings).model_dump(include={"filters", "transforms", "groups"})
     if clients:
-        rules = {name: clients.manifest.get(name, {}) for name in rules}
+        rules |= {name: clients.manifest.get(name, {}) for name in ("filters", "transforms")}
     by_site = any("/site_id=" in item["key"] for item in manifest["objects"])
     return {**rules, **({"partition_by": "site_id"} if by_site else {})}
 

@@ -8,12 +8,13 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 
 from storage import alarms, database, erasures, ledger, objects, runs, visitors
+from storage.destination import Destination
 from storage.errors import DeliveryFailed, ExportRunning, RedeliveryRefused
 from storage.export import balances, contract, statements
 from storage.export.deliver import deliver
 from storage.export.layout import Layout
 from storage.ledger import Batch
-from storage.settings import Destination, Settings
+from storage.settings import Settings
 
 LOOK_SECONDS = 1.0
 

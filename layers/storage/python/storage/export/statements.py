@@ -14,16 +14,17 @@ import orjson
 
 from storage import database, objects, usage, webhooks
 from storage.database import Connection
+from storage.destination import Destination
 from storage.errors import StatementMissing
 from storage.export.delimited import FORMULA
 from storage.export.receipts import sign
 from storage.objects import Body
-from storage.settings import Destination, Settings
+from storage.settings import Settings
 
 KEY = re.compile(r"/usage/(\d{4}-\d\d)\.json$")
 COLUMNS = (
     "day", "site_id", "group", "billed", "events", "bytes", "bot_events", "duplicates", "refused", "withheld",
-    "visitors", "sessions", "client_events", "client_bytes", "backup_events", "backup_bytes",
+    "visitors", "sessions",
 )  # fmt: skip
 
 
@@ -143,18 +144,15 @@ def _sites(
 
 def _table(lines: Sequence[dict[str, Any]]) -> bytes:
     text = io.StringIO(newline="")
+    destinations = sorted({name for line in lines for name in line["delivered"]})
+    brought = [(name, what) for name in destinations for what in ("events", "bytes")]
     written = csv.writer(text)
-    written.writerow(COLUMNS)
+    written.writerow([*COLUMNS, *(f"{name}_{what}" for name, what in brought)])
     for line in lines:
-        brought = [
-            line["delivered"].get(side, {}).get(what, 0)
-            for side in ("client", "backup")
-            for what in ("events", "bytes")
-        ]
-        cells = [line[name] for name in COLUMNS[: -len(brought)]]
+        cells = [str(line[name]).lower() if name == "billed" else line[name] for name in COLUMNS]
         # Names are senders' words.
         cells[1] = f"'{cells[1]}" if FORMULA.match(cells[1]) else cells[1]
-        written.writerow([*(str(cell).lower() if isinstance(cell, bool) else cell for cell in cells), *brought])
+        written.writerow([*cells, *(line["delivered"].get(name, {}).get(what, 0) for name, what in brought)])
     return text.getvalue().encode()
 
 

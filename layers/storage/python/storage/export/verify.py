@@ -14,12 +14,13 @@ import pyarrow as pa
 
 from storage import database, erasures, ledger, objects
 from storage.database import Connection
+from storage.destination import Destination
 from storage.export.decode import ids
 from storage.export.layout import Layout
 from storage.export.read import record_batches
 from storage.export.transform import Filter
 from storage.rules import Filters
-from storage.settings import Destination, Settings
+from storage.settings import Settings
 
 
 @dataclass(frozen=True, slots=True)
