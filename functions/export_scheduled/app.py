@@ -14,7 +14,7 @@ from pydantic import SecretStr
 from httpapi import Api, ApiError, Response, answer, clock
 from storage import balance, database, settings
 from storage.errors import ExportRunning
-from storage.export import check, handoff, preview, reconcile, restore, statements, status, verify
+from storage.export import check, handoff, preview, reconcile, restore, site_handoff, statements, status, verify
 from storage.export import run as export
 
 api = Api("export-scheduled")
@@ -51,6 +51,9 @@ QUESTIONS: dict[str, Callable[[settings.Settings, dict[str, Any], Callable[[], b
     "evothesis.reconcile": lambda current, detail, _: reconcile.run(
         current, str(detail["month"]), str(detail["destination"])
     ).as_dict(),
+    "evothesis.site_handoff": lambda current, detail, has_time: site_handoff.run(
+        current, detail["wanted"], detail.get("so_far"), has_time
+    ),
     "evothesis.handoff": lambda current, detail, has_time: handoff.run(
         current, detail["wanted"], detail.get("so_far"), has_time
     ),

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import re
+import sys
 from typing import Any
 from urllib.parse import quote
 
 import click
 
+from cli.report import ask
 from cli.running import Running
+from storage.hosts import canonical
 
 COLORS = {"confirmed": "green", "seen": "yellow", "refused": "red"}
 
@@ -47,6 +51,40 @@ def confirm(site_id: str) -> None:
 def refuse(site_id: str) -> None:
     """Let a site never be billed. Its events stay, but for those that are kept apart; `confirm` takes it back."""
     _decide(site_id, "refuse")
+
+
+@site.command()
+@click.argument("site_id", metavar="SITE")
+@click.option("--to", required=True, metavar="s3://BUCKET/PREFIX", help="An empty place of the owner's.")
+@click.option("--region", help="Of the bucket.")
+@click.option("--endpoint-url", help="Of the bucket, where it is not AWS's.")
+@click.option("--role-arn", help="A role by which the bucket is reached.")
+@click.option("--external-id", help="What the role asks for beside it.")
+@click.option("--access-key", envvar="HANDOFF_S3_ACCESS_KEY", help="Better in HANDOFF_S3_ACCESS_KEY.")
+@click.option("--secret-key", envvar="HANDOFF_S3_SECRET_KEY", help="Better in HANDOFF_S3_SECRET_KEY.")
+def handoff(site_id: str, to: str, **reached: str | None) -> None:
+    """Give a site's whole history to its owner, and mark the site.
+
+    Every event that ever came, once, hour by hour, with manifests and schema; what the database has dropped because of
+    its age comes from the backup bucket. From then on the copy is the owner's: no erasure reaches it.
+    """
+    place = re.fullmatch(r"s3://([^/]+)/(.+)", to)
+    if not place:
+        raise click.UsageError("--to has to be a place such as s3://their-bucket/analytics")
+    bucket = {"bucket": place[1], "prefix": place[2], **{name: value for name, value in reached.items() if value}}
+    wanted = {"site_id": canonical(site_id) or site_id, "to": bucket}
+    progress: dict[str, Any] | None = None
+    while progress is None or progress["unfinished"]:
+        progress = ask("evothesis.site_handoff", {"wanted": wanted, "so_far": progress})
+        if progress is None:
+            sys.exit(1)
+        if progress["unfinished"]:
+            click.echo(f"up to {progress['next_time']}: {progress['rows']:,} events", err=True)
+    click.echo(
+        f"{progress['rows']:,} events in {progress['objects']:,} objects, {progress['bytes']:,} bytes, below {to}/"
+    )
+    if progress["gone"]:
+        click.echo(f"{progress['gone']:,} more were too old for the database and for every bucket", err=True)
 
 
 def _decide(site_id: str, what: str) -> None:

@@ -194,6 +194,25 @@ def test_usage_is_shown_and_counted_again(run, evothesis):
     assert (again.status, again.out) == (0, "what is metered is what came\n")
 
 
+def test_a_sites_history_is_given_to_its_owner(run, evothesis, tmp_path):
+    running = run()
+    for _ in range(2):
+        assert httpx.post(f"{running.url}/collect", json=BEACON).status_code == 202
+    evothesis("site", "list")
+    token = (tmp_path / "data" / "admin-token").read_text().strip()
+    told = httpx.get(f"{running.url}/export/config", headers={"Authorization": f"Bearer {token}"}).json()
+    config = told["destinations"][0]
+    to = ("--to", f"s3://{config['bucket']}/given", "--endpoint-url", config["endpoint_url"])
+    keys = {"HANDOFF_S3_ACCESS_KEY": "test", "HANDOFF_S3_SECRET_KEY": "test"}
+    given = evothesis("site", "handoff", "www.shop.example.com", *to, **keys)
+    assert (given.status, given.out.split(",")[0]) == (0, "2 events in 1 objects")
+    again = evothesis("site", "handoff", "shop.example.com", *to, **keys)
+    assert (again.status, "name an empty place" in again.err) == (1, True)
+    assert evothesis("site", "handoff", "shop.example.com", "--to", "their-bucket").status == 2
+    [shop] = [json.loads(line) for line in evothesis("site", "list", "--json").out.splitlines()]
+    assert shop["handed_off_to"] == f"s3://{config['bucket']}/given"
+
+
 def test_what_a_change_would_do_and_a_part_of_what_there_is(run, evothesis, tmp_path):
     running = run()
     for _ in range(3):

@@ -147,7 +147,7 @@ def test_what_cannot_be_handed_off_is_named(connection, buckets, hand_off, wante
 
 
 def test_two_at_once_are_told_apart(connection, buckets, hand_off, database_url):
-    with handoff._claim(connection), pytest.raises(ExportRunning, match="hand-off is under way"):
+    with handoff.claim(connection), pytest.raises(ExportRunning, match="hand-off is under way"):
         hand_off()
 
 
@@ -237,7 +237,7 @@ def test_while_a_hand_off_is_under_way_the_erasure_waits_for_it(connection, buck
     many(300)
     hand_off()
     begun = erasures.erase(connection, KEY, "visitor-42")
-    with database.connect(database_url) as other, handoff._claim(other):
+    with database.connect(database_url) as other, handoff.claim(other):
         erase.run(settings.current())
     told = erasures.progress(connection, begun["erasure_id"])
     assert (told["state"], "hand-off is under way" in told["reason"]) == ("pending", True)

@@ -21,6 +21,7 @@ def listing(connection: Connection, settings: Settings, after: str, limit: int) 
             /* sites.listing */
             SELECT site_id, kind, registrable_domain, state, first_seen_at, last_seen_at, first_event_id, events,
                    agreeing_events, differing_events, bot_events, confirmed_at, confirmed_by,
+                   handed_off_to, handed_off_at, handed_off_until,
                    (SELECT count(*) FROM quarantined_events q WHERE q.site_id = sites.site_id) AS quarantined_events
               FROM sites
              WHERE site_id > %s

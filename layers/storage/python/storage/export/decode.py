@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import csv
+import datetime as dt
 import gzip
 import io
 from collections.abc import Iterator
 from contextlib import closing
+from itertools import islice
 from typing import IO, Any, cast
 
 import orjson
@@ -17,6 +19,8 @@ import pyarrow.parquet as pq
 from storage.export.delimited import FORMULA, STRINGS
 from storage.export.read import ROWS
 
+# Of what a bucket has in several formats the one that says the most exactly what was stored.
+BEST = ("parquet", "json", "csv")
 # A field holds a whole event.
 csv.field_size_limit(2**31 - 1)
 
@@ -56,6 +60,25 @@ def rows(file: IO[bytes], key: str, visitor_id: str | None = None) -> Iterator[l
         for row in _of(_records(file, key), visitor_id):
             row["raw_event_data"] = orjson.dumps(row["raw_event_data"]).decode()
             yield [row[name] for name in ROWS.names]
+
+
+def batches(file: IO[bytes], key: str) -> Iterator[pa.RecordBatch]:
+    """The events in the object *key* that lies in *file*, in the columns of `ROWS`.
+
+    Raises:
+        ValueError, KeyError, OSError, pa.ArrowException: it is no such object.
+    """
+    if key.endswith(".parquet"):
+        for batch in pq.ParquetFile(file).iter_batches(batch_size=4096, columns=ROWS.names):
+            yield batch.select(ROWS.names).cast(ROWS)
+        return
+    found = rows(file, key)
+    while some := list(islice(found, 4096)):
+        columns = dict(zip(ROWS.names, zip(*some, strict=True), strict=True))
+        columns["id"] = tuple(map(int, columns["id"]))
+        for name in ("timestamp", "created_at"):
+            columns[name] = tuple(map(dt.datetime.fromisoformat, columns[name]))
+        yield pa.RecordBatch.from_arrays([pa.array(columns[one.name], one.type) for one in ROWS], schema=ROWS)
 
 
 def _of(records: Iterator[dict[str, Any]], visitor_id: str | None) -> Iterator[dict[str, Any]]:

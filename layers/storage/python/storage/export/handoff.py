@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from storage import database, events, handoffs, ledger, objects, visitors
 from storage.database import Connection
 from storage.destination import Destination
-from storage.errors import ExportRunning, HandoffInvalid
+from storage.errors import ExportRunning, HandoffInvalid, SettingsInvalid
 from storage.export import contract, manifest
 from storage.export.deliver import CONTENT_TYPES, put_manifest
 from storage.export.encode import EPOCH, Contents, encode
@@ -126,23 +126,14 @@ def run(
         BatchUnreadable: some events fit no file.
         DatabaseUnavailable: PostgreSQL went away.
     """
-    try:
-        wanted = Wanted.model_validate(asked)
-        progress = Progress.model_validate(so_far or {})
-    except ValidationError as error:
-        raise HandoffInvalid(one_line(error)) from None
-    now = dt.datetime.now(dt.UTC)
-    if not wanted.from_time < wanted.to_time <= now:
-        latest = f"to end in the past; the latest end is {now:%Y-%m-%dT%H:%M:%SZ}"
-        raise HandoffInvalid(f"the range has {latest if wanted.to_time > now else 'to begin before it ends'}")
-    regular = settings.require_destination(wanted.destination)
+    wanted, progress, regular = _understood(settings, asked, so_far)
     own = regular.model_copy(update={"prefix": f"{regular.prefix}/handoffs/{wanted.name}"})
     layout = Layout.of(settings).of_destination(wanted.destination)
     if wanted.formats:
         layout = layout.model_copy(update={"formats": wanted.formats})
 
     def work(connection: Connection) -> dict[str, Any]:
-        with _claim(connection):
+        with claim(connection):
             if progress.began_at is None:
                 progress.began_at, progress.layout = _begin(connection, wanted, own, layout), layout
                 progress.next_time = max(wanted.from_time, _first_hour(connection) or wanted.to_time)
@@ -165,6 +156,24 @@ def run(
     return database.run(settings.require_database(), work)
 
 
+def _understood(
+    settings: Settings, asked: Mapping[str, Any], so_far: Mapping[str, Any] | None
+) -> tuple[Wanted, Progress, Destination]:
+    try:
+        wanted = Wanted.model_validate(asked)
+        progress = Progress.model_validate(so_far or {})
+        regular = settings.require_destination(wanted.destination)
+    except ValidationError as error:
+        raise HandoffInvalid(one_line(error)) from None
+    except SettingsInvalid as error:
+        raise HandoffInvalid(f"DESTINATION: {error}") from None
+    now = dt.datetime.now(dt.UTC)
+    if not wanted.from_time < wanted.to_time <= now:
+        latest = f"to end in the past; the latest end is {now:%Y-%m-%dT%H:%M:%SZ}"
+        raise HandoffInvalid(f"the range has {latest if wanted.to_time > now else 'to begin before it ends'}")
+    return wanted, progress, regular
+
+
 def _hours(start: dt.datetime, end: dt.datetime) -> Iterator[tuple[dt.datetime, dt.datetime]]:
     """The hours of UTC that the range touches, each as far as it is in it."""
     while start < end:
@@ -183,7 +192,7 @@ def _hand_off(
     fence: int,
     progress: Progress,
 ) -> None:
-    after, to = _ids(connection, window)
+    after, to = ids_of(connection, window)
     if to is None:
         return
     batch = Batch(
@@ -192,7 +201,7 @@ def _hand_off(
     of_site, kept = Filter(Filters(sites=(wanted.site_id,) if wanted.site_id else ())), Filter(layout.filters)
     transform, contents = Transform(layout.filters, layout.transforms, own.hashing_key()), Contents()
     read = record_batches(settings.require_database(), after, to, by_site=bool(layout.partition_by))
-    rows = of_site.kept(_within(read, window))
+    rows = of_site.kept(within(read, window))
     key = settings.require_privacy_key()
     described = []
     for part in encode(kept.kept(rows), layout, transform):
@@ -217,7 +226,8 @@ def _hand_off(
     progress.bytes += sum(item["bytes"] for item in described)
 
 
-def _within(batches: Iterable[pa.RecordBatch], window: tuple[dt.datetime, dt.datetime]) -> Iterator[pa.RecordBatch]:
+def within(batches: Iterable[pa.RecordBatch], window: tuple[dt.datetime, dt.datetime]) -> Iterator[pa.RecordBatch]:
+    """What of *batches* arrived from the one time on and before the other."""
     start, end = (pa.scalar((time - EPOCH) // dt.timedelta(microseconds=1), pa.int64()) for time in window)
     for batch in batches:
         arrived = batch.column("created_at").cast(pa.int64())
@@ -226,7 +236,8 @@ def _within(batches: Iterable[pa.RecordBatch], window: tuple[dt.datetime, dt.dat
             yield inside
 
 
-def _ids(connection: Connection, window: Sequence[dt.datetime]) -> tuple[int, int | None]:
+def ids_of(connection: Connection, window: Sequence[dt.datetime]) -> tuple[int, int | None]:
+    """After which id and up to which one events arrived in a window; beside them there may be others. None if none did."""
     row = connection.execute(
         """
         /* handoff.ids */
@@ -252,7 +263,12 @@ def _first_hour(connection: Connection) -> dt.datetime | None:
 
 
 @contextmanager
-def _claim(connection: Connection) -> Iterator[None]:
+def claim(connection: Connection) -> Iterator[None]:
+    """Be the only one who hands off for as long as the block runs.
+
+    Raises:
+        ExportRunning: somebody else does.
+    """
     with database.held(connection, 4) as is_ours:
         if not is_ours:
             raise ExportRunning("another hand-off is under way; try again when it is done")

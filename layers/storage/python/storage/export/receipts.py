@@ -48,7 +48,7 @@ def issue(connection: Connection, settings: Settings, erasure: Erasure, key: byt
             for one in done
         ],
         "handoffs": handed_off,
-        "not_covered": list(NOT_COVERED),
+        "not_covered": [*NOT_COVERED, *_given_away(connection, erasure)],
     }  # fmt: skip
     receipt["signature"] = sign(key, receipt)
     text = orjson.dumps(receipt, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
@@ -64,6 +64,22 @@ def issue(connection: Connection, settings: Settings, erasure: Erasure, key: byt
             if (destination.name, destination.bucket) in held or len(refused) == len(settings.destinations()):
                 raise
     erasures.complete(connection, erasure, receipt)
+
+
+def _given_away(connection: Connection, erasure: Erasure) -> list[str]:
+    """What owners of sites were given, where the visitor may be in it."""
+    rows = connection.execute(
+        """
+        /* receipts.given_away */
+        SELECT site_id, handed_off_to FROM sites
+         WHERE handed_off_to IS NOT NULL AND EXISTS (
+               SELECT 1 FROM erased_events x WHERE x.erasure_id = %(erasure_id)s AND x.site_id = sites.site_id
+               UNION ALL SELECT 1 FROM erasing_events e WHERE e.erasure_id = %(erasure_id)s AND e.site_id = sites.site_id)
+         ORDER BY site_id
+        """,
+        {"erasure_id": erasure.erasure_id},
+    ).fetchall()
+    return [f"the history of {site_id} that its owner was given: {place}" for site_id, place in rows]
 
 
 def suppress_again(connection: Connection, settings: Settings) -> int:

@@ -17,14 +17,12 @@ from storage.database import Connection
 from storage.destination import Destination
 from storage.errors import RestoreRefused
 from storage.export import balances, handoff, receipts, statements
-from storage.export.decode import rows
+from storage.export.decode import BEST, rows
 from storage.export.layout import SCHEMA_VERSION, Layout
 from storage.export.manifest import shares
 from storage.export.read import ROWS
 from storage.settings import Settings
 
-# Of what a bucket has in several formats the one that says the most exactly what was stored.
-BEST = ("parquet", "json", "csv")
 VISITOR = ROWS.names.index("visitor_id")
 
 
