@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import json
 import sys
+import threading
+from contextlib import suppress
+from dataclasses import asdict
 from typing import Any
 
 import click
 
 from cli.running import Running
+from services.receiver import Message, Receiver
 
 COLORS = {"delivered": "green", "waiting": "yellow", "given_up": "red"}
 
@@ -37,6 +41,37 @@ def replay(message_id: str | None) -> None:
     code, answer = Running.find().post(f"/webhooks/{message_id}/replay" if message_id else "/webhooks/replay")
     _be_answered(code, answer)
     click.echo(f"{answer['replayed']} will be sent again within a minute")
+
+
+@webhooks.command()
+@click.option(
+    "--port", type=click.IntRange(0, 65535), default=8010, show_default=True, help="Of 127.0.0.1 to listen on."
+)
+@click.option(
+    "--secret", envvar="WEBHOOK_SECRET", required=True, help="What it is signed with; better in WEBHOOK_SECRET."
+)
+def receive(port: int, secret: str) -> None:
+    """Receive what is told, for a demo: print what is signed as it should be, a line of JSON each.
+
+    Set WEBHOOK_URL to what it says it listens on, and WEBHOOK_SECRET to the same secret.
+    """
+
+    def keep(message: Message) -> None:
+        click.echo(json.dumps(asdict(message)))
+
+    try:
+        receiver = Receiver(
+            secret.split(maxsplit=1)[0], port, keep, lambda why: click.echo(f"not taken: {why}", err=True)
+        )
+    except (ValueError, IndexError):
+        raise click.UsageError(
+            'WEBHOOK_SECRET is no secret; echo "whsec_$(openssl rand -base64 32)" makes one'
+        ) from None
+    except OSError as error:
+        raise click.ClickException(f"port {port}: {error.strerror}") from None
+    with receiver, suppress(KeyboardInterrupt):
+        click.echo(f"listening on {receiver.url}", err=True)
+        threading.Event().wait()
 
 
 def _be_answered(code: int, answer: dict[str, Any]) -> None:

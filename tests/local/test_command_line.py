@@ -194,6 +194,31 @@ def test_usage_is_shown_and_counted_again(run, evothesis):
     assert (again.status, again.out) == (0, "what is metered is what came\n")
 
 
+def test_what_is_told_can_be_received_on_this_machine(run, evothesis, tmp_path):
+    secret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+    command = [ROOT / ".venv/bin/evothesis", "webhooks", "receive", "--port", "0"]
+    receiver = subprocess.Popen(
+        command, env={"PATH": os.environ["PATH"], "WEBHOOK_SECRET": secret}, stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    try:
+        url = receiver.stderr.readline().split()[-1]
+        running = run(WEBHOOK_URL=url, WEBHOOK_SECRET=secret)
+        assert httpx.post(f"{running.url}/collect", json=BEACON).status_code == 202
+        assert evothesis("site", "confirm", "shop.example.com").status == 0
+        scheduled = str(ROOT / "events/domain_discovery/schedule.json")
+        assert evothesis("invoke", "domain_discovery", "-e", scheduled).status == 0
+        told = [json.loads(receiver.stdout.readline()) for _ in range(2)]
+        assert [one["type"] for one in told] == ["site.discovered", "site.confirmed"]
+        assert {one["data"]["site_id"] for one in told} == {"shop.example.com"}
+    finally:
+        receiver.send_signal(signal.SIGINT)
+        receiver.communicate(timeout=10)
+    assert receiver.returncode == 0
+    wrong = evothesis("webhooks", "receive", "--secret", "guess")
+    assert (wrong.status, "whsec_$(openssl rand" in wrong.err) == (2, True)
+
+
 def test_a_sites_history_is_given_to_its_owner(run, evothesis, tmp_path):
     running = run()
     for _ in range(2):

@@ -182,6 +182,16 @@ def test_evidence_confirms_so_many_a_day_and_the_rest_the_day_after(connection, 
     assert [site_id for kind, site_id in told() if kind == "site.confirmed"][2:] == ["c.example.com"]
 
 
+def test_a_session_that_came_at_the_same_moment_as_known_ones_is_evidence_too(seen, discover, site):
+    for number in (1, 2):
+        seen("a.example.com", f"session-{number}", 0)
+    discover()
+    for number in (1, 2, 3):
+        seen("a.example.com", f"session-{number}", 30)
+    discover()
+    assert site("a.example.com")["state"] == "confirmed"
+
+
 WORK = st.lists(
     st.lists(st.tuples(st.integers(0, 5), st.integers(0, 3)), min_size=1, max_size=12), min_size=1, max_size=12
 )

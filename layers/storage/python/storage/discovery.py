@@ -179,8 +179,8 @@ EVIDENCE = """
     /* discovery.evidence */
     SELECT site_id, session_id, first
       FROM (SELECT site_id, session_id, min(created_at) AS first,
-                   row_number() OVER (PARTITION BY site_id ORDER BY min(created_at)) AS nth,
-                   row_number() OVER (PARTITION BY site_id ORDER BY min(created_at) DESC) AS nth_last
+                   row_number() OVER (PARTITION BY site_id ORDER BY min(created_at), session_id) AS nth,
+                   row_number() OVER (PARTITION BY site_id ORDER BY min(created_at) DESC, session_id DESC) AS nth_last
               FROM events
              WHERE id > %(mark)s AND id <= %(end)s AND sender_agrees AND session_id IS NOT NULL
                AND NOT raw_event_data ? '_bot' AND site_id = ANY (%(waiting)s)
