@@ -23,6 +23,7 @@ STATUS = {
     "export_scheduled/status": 200,
     "export_scheduled/config": 200,
     "domain_discovery/sites": 200,
+    "domain_discovery/usage": 200,
     "visitor_deletion/erase": 202,
     "visitor_deletion/copy": 200,
     "visitor_deletion/receipt": 404,

@@ -95,6 +95,8 @@ def test_what_was_delivered_is_told_by_destination_and_once(used, post, connecti
     shop = by(told["sites"], "site_id")["shop.example.com"]["delivered"]["client"]
     assert (shop["events"], shop["bytes"] < sizes["client"]) == (3, True)
     assert told["storage"]["destinations"] == sizes
+    held = [one["held"]["backup"] for one in told["sites"] if one["held"]]
+    assert (len(held), abs(sum(held) - sizes["backup"]) <= 1) == (2, True)
     assert told["storage"]["database_bytes"] > 1_000_000
 
     run.reopen(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Callable, Iterable, Sequence
+from decimal import Decimal
 from typing import Any
 
 from psycopg.rows import dict_row
@@ -104,14 +105,21 @@ def sites_of(connection: Connection, settings: Settings) -> dict[str, dict[str, 
     }
 
 
-def storage_held(connection: Connection, site_ids: Sequence[str] | None = None) -> dict[str, Any]:
-    """What is held at this moment: the database's bytes, and by destination those of the objects of all sites or of some.
+def storage_held(
+    connection: Connection, site_ids: Sequence[str] | None = None
+) -> tuple[dict[str, Any], dict[str, dict[str, int]]]:
+    """What is held at this moment: the database's bytes and those of the objects by destination; and the latter of each site.
 
-    An object of several sites is each one's by its share of the rows.
+    Of all sites, or of some. An object of several sites is each one's by its share of the rows.
     """
     row = connection.execute("/* usage.database */ SELECT pg_database_size(current_database())").fetchone()
-    held = connection.execute(HELD, {"sites": None if site_ids is None else list(site_ids)}).fetchall()
-    return {"database_bytes": row[0] if row else 0, "destinations": dict(held)}
+    together: dict[str, Decimal] = {}
+    by_site: dict[str, dict[str, int]] = {}
+    for destination, site_id, held in connection.execute(HELD, {"sites": None if site_ids is None else list(site_ids)}):
+        together[destination] = together.get(destination, Decimal()) + held
+        by_site.setdefault(site_id, {})[destination] = round(held)
+    whole = {destination: round(held) for destination, held in together.items()}
+    return {"database_bytes": row[0] if row else 0, "destinations": whole}, by_site
 
 
 USED = """
@@ -159,9 +167,9 @@ TYPES = """
 """
 HELD = """
     /* usage.held */
-    SELECT d.destination,
-           coalesce(sum((object ->> 'bytes')::bigint * site.value::bigint / nullif((object ->> 'rows')::numeric, 0)), 0)::bigint AS bytes
+    SELECT d.destination, site.key,
+           coalesce(sum((object ->> 'bytes')::bigint * site.value::bigint / nullif((object ->> 'rows')::numeric, 0)), 0) AS bytes
       FROM export_deliveries d, jsonb_array_elements(d.objects) object, jsonb_each_text(object -> 'sites') site
      WHERE d.delivered_at IS NOT NULL AND d.expired_at IS NULL AND (%(sites)s::text[] IS NULL OR site.key = ANY (%(sites)s))
-     GROUP BY 1
+     GROUP BY 1, 2
 """

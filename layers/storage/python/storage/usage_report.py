@@ -33,8 +33,15 @@ def report(
     rows = usage.lines(connection, start, end, only)
     together, by_site = audiences.counts(connection, start, end, only)
     totals = {**usage.total(rows), "visitors": together[0], "sessions": together[1]}
+    held, held_by = usage.storage_held(connection, only)
     sites = [
-        {**known.get(name, {**usage.UNNAMED, "site_id": name}), **counted, "visitors": who[0], "sessions": who[1]}
+        {
+            **known.get(name, {**usage.UNNAMED, "site_id": name}),
+            **counted,
+            "visitors": who[0],
+            "sessions": who[1],
+            "held": held_by.get(name, {}),
+        }
         for name, counted in usage.totals_by(rows, lambda row: row["site_id"]).items()
         for who in [by_site.get(name, (None, None))]
     ]
@@ -51,7 +58,7 @@ def report(
         "days": [{"day": day, **counted} for day, counted in usage.totals_by(rows, lambda row: row["day"]).items()],
         "types": usage.types(connection, start, end, only)[:MOST_TYPES],
         "quotas": quotas.standing(connection, settings, (end - dt.timedelta(days=1)).replace(day=1)),
-        "storage": usage.storage_held(connection, only),
+        "storage": held,
     }
 
 

@@ -66,6 +66,7 @@ def make(connection: Connection, settings: Settings, month: dt.date) -> tuple[di
     rows = usage.lines(connection, month, end)
     lines = [_line(row, known) for row in rows]
     table = _table(lines)
+    held, held_by = usage.storage_held(connection)
     statement = {
         "statement": f"{month:%Y-%m}",
         "made_at": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
@@ -73,8 +74,8 @@ def make(connection: Connection, settings: Settings, month: dt.date) -> tuple[di
         "to": str(end),
         "totals": usage.total(rows),
         "billed": usage.total(row for row, line in zip(rows, lines, strict=True) if line["billed"]),
-        "sites": _sites(connection, month, rows, known),
-        "storage": usage.storage_held(connection),
+        "sites": _sites(connection, month, rows, known, held_by),
+        "storage": held,
         "manifests": {
             row[0]: dict(zip(("manifests", "first_sequence", "last_sequence", "last_sha256"), row[1:], strict=True))
             for row in connection.execute(MANIFESTS, {"start": month, "end": end})
@@ -128,15 +129,20 @@ def _line(row: dict[str, Any], known: Mapping[str, dict[str, Any]]) -> dict[str,
 
 
 def _sites(
-    connection: Connection, month: dt.date, rows: Sequence[dict[str, Any]], known: Mapping[str, dict[str, Any]]
+    connection: Connection,
+    month: dt.date,
+    rows: Sequence[dict[str, Any]],
+    known: Mapping[str, dict[str, Any]],
+    held: Mapping[str, dict[str, int]],
 ) -> list[dict[str, Any]]:
-    """Of each site that has any use what it is, its totals, and who came in the month."""
+    """Of each site that has any use what it is, its totals, who came in the month, and what is held of it."""
     audiences = {row[0]: (row[1], row[2]) for row in connection.execute(AUDIENCES, (month,))}
     return [
         {
             **known.get(name, {**usage.UNNAMED, "site_id": name}),
             **totals,
             **dict(zip(("visitors", "sessions"), audiences.get(name, (None, None)), strict=True)),
+            "held": held.get(name, {}),
         }
         for name, totals in sorted(usage.totals_by(rows, lambda row: row["site_id"]).items())
     ]
