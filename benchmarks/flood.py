@@ -22,7 +22,7 @@ from typing import IO, Any
 import psutil
 
 from services.postgres import Postgres
-from storage import database, migrations
+from storage import database, metering, migrations
 
 A_BATCH = 100
 REAL_SITES = 20
@@ -76,6 +76,14 @@ def flood(url: str, beacons: int, nowhere: IO[str]) -> None:
         told = dict(connection.execute("SELECT type, count(*) FROM webhook_messages GROUP BY type").fetchall())
         states = dict(connection.execute("SELECT state, count(*) FROM sites GROUP BY state").fetchall())
         row = connection.execute("SELECT count(*), pg_total_relation_size('sites') FROM events").fetchone()
+        used = connection.execute(
+            """
+            SELECT (SELECT count(*) FROM usage_days) + (SELECT count(*) FROM usage_audiences) + (SELECT count(*) FROM usage_types),
+                   pg_total_relation_size('usage_days') + pg_total_relation_size('usage_audiences') + pg_total_relation_size('usage_types'),
+                   (SELECT sum(events) FROM usage_days)::bigint
+            """
+        ).fetchone() or (0, 0, 0)
+        differing = metering.recount(connection)
     stored, size = row or (0, 0)
     lost = {site: count - events.get(site, 0) for site, count in sent.items() if events.get(site) != count}
     print(f"{beacons:,} beacons in {took:.0f} s, {stored:,} events stored, {beacons - sent.total():,} made-up hosts")
@@ -83,7 +91,10 @@ def flood(url: str, beacons: int, nowhere: IO[str]) -> None:
         f"memory of collect and discovery: {grown / MB:+.0f} MB since the first 10,000; {process.memory_info().rss / MB:.0f} MB"
     )
     print(f"sites: {sum(states.values()):,} rows {states}, {size / MB:.1f} MB; told: {told}")
+    print(f"usage: {used[0]:,} rows, {used[1] / MB:.1f} MB, {used[2]:,} events; {len(differing)} differ from a recount")
     print(f"real sites: {len(sent)}, {sent.total():,} events, lost {lost or 'none'}")
+    if differing or used[2] != beacons or used[0] > 10_000:
+        raise SystemExit(1)
     if lost or stored != beacons or sum(states.values()) > 2_000 or sum(told.values()) > 500 or grown > 100 * MB:
         raise SystemExit(1)
 
