@@ -99,10 +99,12 @@ format: setup ## Format the Python code and mend what ruff can
 
 .PHONY: lock
 lock: $(VENV)/.installed ## Resolve and pin every dependency anew
-	$(UV) pip compile pyproject.toml --group dev --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header -q -U -o requirements.txt
+	$(UV) pip compile pyproject.toml --group dev --extra embedded --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header -q -U -o requirements.txt
 	$(UV) pip compile local/services/localstack-requirements.in --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header -q -U -o local/services/localstack-requirements.txt
 	$(UV) pip compile benchmarks/baseline/requirements.in --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header -q -U -o benchmarks/baseline/requirements.txt
 	$(UV) pip compile .ci/sam-requirements.in --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header -q -U -o .ci/sam-requirements.txt
+	$(UV) pip compile pyproject.toml --constraint requirements.txt --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate -q -o local/containers/requirements.txt
+	$(UV) pip compile local/containers/node-requirements.in --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate -q -U -o local/containers/node-requirements.txt
 	layers/dependencies/lock.sh
 
 .PHONY: clean
