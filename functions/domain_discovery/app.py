@@ -12,6 +12,7 @@ from httpapi import Api, ApiError, Response, answer, clock
 from storage import alarms, confirmation, database, discovery, metering, settings, sites, usage_report, webhooks
 from storage.errors import WritersBusy
 from storage.hosts import canonical
+from storage.post import NotTaken
 from storage.settings import Settings
 
 api = Api("domain-discovery")
@@ -157,6 +158,19 @@ def replay_given_up() -> Response:
     """Send again, at the next turn, all that were given up."""
     replayed = database.run(settings.current().require_database(), webhooks.replay)
     return answer({"replayed": replayed}, 202)
+
+
+@api.route("/webhooks/test", "POST")
+def try_out() -> Response:
+    """Send a message that says nothing to the operator's endpoint, and say whether it took it."""
+    current = settings.current()
+    if not current.webhook_url:
+        raise ApiError(409, "webhook_not_set", "WEBHOOK_URL is not set, so nobody is told anything")
+    try:
+        webhooks.try_out(current)
+    except NotTaken as error:
+        raise ApiError(502, "webhook_not_taken", str(error)) from None
+    return answer({"taken": True})
 
 
 @api.route("/webhooks/{message_id}/replay", "POST")

@@ -7,6 +7,7 @@ import sys
 import click
 
 from cli.check import check
+from cli.doctor import doctor
 from cli.erase import erase
 from cli.export import export
 from cli.invoke import invoke
@@ -43,6 +44,7 @@ for command in (
     verify,
     check,
     restore,
+    doctor,
     erase,
     receipt,
     visitor,

@@ -13,13 +13,20 @@ from cli.running import Running
 
 def ask(source: str, detail: dict[str, Any]) -> dict[str, Any] | None:
     """The exporter's answer to an event of *source*, or None where it failed; the reason is printed then."""
+    answer, problem = asked(source, detail)
+    if answer is None:
+        click.echo(f"failed: {problem}", err=True)
+    return answer
+
+
+def asked(source: str, detail: dict[str, Any]) -> tuple[dict[str, Any] | None, str]:
+    """The exporter's answer to an event of *source*, or None where it failed, and the reason."""
     event = {"source": source, "detail-type": "Question", "detail": detail}
     done = Running.find().invoke("ExportScheduled", json.dumps(event).encode())
     answer: dict[str, Any] = json.loads(done.payload)
     if done.failed:
-        click.echo(f"failed: {answer.get('errorMessage', 'see `evothesis logs ExportScheduled`')}", err=True)
-        return None
-    return answer
+        return None, answer.get("errorMessage", "see `evothesis logs ExportScheduled`")
+    return answer, ""
 
 
 def report_on(side: str, source: str, as_json: bool, show: Callable[[dict[str, Any]], None]) -> dict[str, Any] | None:

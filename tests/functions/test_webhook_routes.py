@@ -3,7 +3,10 @@
 import pytest
 
 import domain_discovery.app
+from services.receiver import Receiver
 from storage import webhooks
+
+SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 
 
 @pytest.fixture
@@ -49,3 +52,17 @@ def test_one_or_all_that_were_given_up_are_sent_again(ask, connection):
 def test_a_message_that_is_not_there_is_named(ask, message_id):
     status, answer = ask("POST", f"/webhooks/{message_id}/replay")
     assert (status, answer["error"]["code"]) == (404, "message_unknown")
+
+
+def test_the_endpoint_can_be_tried_out(call, connection, environ):
+    def try_out():
+        answer = call(domain_discovery.app.handler, "POST", "/webhooks/test")
+        return answer.status, answer.json.get("error", {}).get("code")
+
+    assert try_out() == (409, "webhook_not_set")
+    with Receiver(SECRET) as receiver:
+        environ["WEBHOOK_URL"], environ["WEBHOOK_SECRET"] = receiver.url, SECRET
+        assert try_out() == (200, None)
+        assert [one.type for one in receiver.messages] == ["evothesis.test"]
+    assert try_out() == (502, "webhook_not_taken")
+    assert connection.execute("SELECT count(*) FROM webhook_messages").fetchone() == (0,)

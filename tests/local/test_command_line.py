@@ -219,6 +219,29 @@ def test_what_is_told_can_be_received_on_this_machine(run, evothesis, tmp_path):
     assert (wrong.status, "whsec_$(openssl rand" in wrong.err) == (2, True)
 
 
+def test_the_doctor_tries_everything_out_and_says_what_mends_it(run, evothesis):
+    run()
+    well = evothesis("doctor")
+    assert well.status == 0, well.out + well.err
+    names = [line[2:].split("  ")[0].strip() for line in well.out.splitlines()]
+    assert names == ["database", "data directory", "temporary disk", "client bucket", "backup bucket", "clock", "webhook",
+                     "deliveries", "erasures", "messages"]  # fmt: skip
+    assert all(one["is_well"] and one["seconds"] >= 0 for one in json.loads(evothesis("doctor", "--json").out))
+
+
+def test_the_doctor_names_what_is_wrong(run, evothesis, tmp_path):
+    run(
+        CLIENT_S3_BUCKET="no-such-bucket", CLIENT_S3_ENDPOINT_URL="http://127.0.0.1:9", CLIENT_S3_ACCESS_KEY="x",
+        CLIENT_S3_SECRET_KEY="y", WEBHOOK_URL="http://127.0.0.1:9/", WEBHOOK_SECRET="whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
+    )  # fmt: skip
+    ill = evothesis("doctor", "--json")
+    assert ill.status == 1
+    wrong = {one["name"]: one for one in json.loads(ill.out) if not one["is_well"]}
+    assert set(wrong) == {"client bucket", "webhook"}
+    assert "127.0.0.1" in wrong["webhook"]["said"]
+    assert all(one["mend"] for one in wrong.values())
+
+
 def test_a_sites_history_is_given_to_its_owner(run, evothesis, tmp_path):
     running = run()
     for _ in range(2):

@@ -88,6 +88,16 @@ def send_due(connection: Connection, settings: Settings, has_time: Callable[[], 
     return outcome
 
 
+def try_out(settings: Settings) -> None:
+    """Send a message that says nothing, `evothesis.test`, once and at once.
+
+    Raises:
+        NotTaken: the endpoint did not take it; the text says why.
+    """
+    document = {"type": "evothesis.test", "timestamp": dt.datetime.now(dt.UTC), "data": {}}
+    post(settings, f"msg_{uuid4().hex}", orjson.dumps(document, option=orjson.OPT_UTC_Z).decode())
+
+
 def listing(connection: Connection, state: State | None, after: int, limit: int) -> list[dict[str, Any]]:
     """The *limit* messages that were told last before the one numbered *after* (0: the last of all), newest first."""
     with connection.cursor(row_factory=dict_row) as cursor:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import hashlib
 import io
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
+from email.utils import parsedate_to_datetime
 from typing import Any
 from uuid import uuid4
 
@@ -43,7 +45,20 @@ def run(settings: Settings, name: str) -> dict[str, Any]:
         "bucket": destination.bucket,
         "rights": [asdict(right) for right in rights],
         "usable": all(right.granted for right in rights),
+        "clock_skew_seconds": _clock_skew(destination),
     }
+
+
+def _clock_skew(destination: Destination) -> float | None:
+    """By how much the bucket's clock is ahead of this machine's, to the second; None where it does not say."""
+    try:
+        answer: Any = client(destination).list_objects_v2(Bucket=destination.bucket, MaxKeys=1)
+    except ClientError as error:
+        answer = error.response
+    except (BotoCoreError, ValueError):
+        return None
+    said = answer.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("date")
+    return (parsedate_to_datetime(said) - dt.datetime.now(dt.UTC)).total_seconds() if said else None
 
 
 def rights_in(destination: Destination) -> Iterator[Right]:
