@@ -73,7 +73,7 @@ def environ(monkeypatch):
                 "POLICY",
                 "SITE_POLICIES",
                 "SITES",
-                "GROUPS",
+                "SITE_GROUPS",
                 "QUOTA_EVENTS",
                 "DISCOVERY",
                 "WEBHOOK_",

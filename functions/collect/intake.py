@@ -23,7 +23,10 @@ from storage.settings import Settings
 logger = Logger(service="collect")
 
 UNSTORABLE = Problem("unstorable", "PostgreSQL refuses a value of this event")
-SITE_UNKNOWN = Problem("site_unknown", "this installation takes events of sites alone that its operator let in")
+SITE_UNKNOWN = Problem("site_unknown", "its site is not let in here; the operator lets sites in one by one")
+SITE_UNNAMED = Problem(
+    "site_unknown", "it names no site, and here sites are let in one by one; set its `url` or `site_id`"
+)
 SITE_REFUSED = Problem("site_refused", "the operator of this installation refused this site")
 
 
@@ -75,9 +78,13 @@ def collect(settings: Settings, beacons: Sequence[Beacon], now: dt.datetime) -> 
             doors = _by_door(connection, settings, accepted)
             appended = events.append(connection, doors.let_in)
             kept_apart = quarantine.keep(connection, doors.apart)
-            problems = doors.problems | dict.fromkeys({**appended.unstorable, **kept_apart.unstorable}, UNSTORABLE)
-            late = [_late(event, problems[event.event_id]) for event in accepted if event.event_id in problems]
+            unstorable = {**appended.unstorable, **kept_apart.unstorable}
+            problems = doors.problems | dict.fromkeys(unstorable, UNSTORABLE)
+            late = [_unstorable(event) for event in accepted if event.event_id in unstorable]
             refusals.keep(connection, refused + late)
+            # Of a site that is not let in nothing is kept but how much of it came.
+            turned_away = Counter(event.site_id for event in accepted if event.event_id in doors.problems)
+            refusals.count_turned_away(connection, "refused", turned_away)
             refusals.count_withheld(connection, withheld)
             stored = {*appended.stored, *kept_apart.stored}
             fresh = stored | _of_erased(connection, [*doors.let_in, *doors.apart], stored)
@@ -109,7 +116,7 @@ def _by_door(connection: database.Connection, settings: Settings, accepted: Sequ
             if event.site_id and settings.discovery == "allowlist":
                 doors.apart.append(event)
             else:
-                doors.problems[event.event_id] = SITE_UNKNOWN
+                doors.problems[event.event_id] = SITE_UNKNOWN if event.site_id else SITE_UNNAMED
     return doors
 
 
@@ -191,12 +198,12 @@ def _duplicates(accepted: Sequence[Event], fresh: set[str]) -> Counter[str | Non
     return found
 
 
-def _late(event: Event, problem: Problem) -> Refusal:
-    # An event's own id serves: it is refused once, however often it comes. Of whom it tells is nobody's here.
+def _unstorable(event: Event) -> Refusal:
+    # An event's own id serves: it is refused once, however often it comes.
     return Refusal(
         event.event_id,
-        problem.reason,
-        problem.message,
+        UNSTORABLE.reason,
+        UNSTORABLE.message,
         event.site_id,
         event.visitor_id,
         0,

@@ -62,7 +62,7 @@ def confirm(site_id: str) -> Response:
     """Let a site be billed, whatever evidence there is of it; and in, with its events, where sites have to be let in."""
     current = settings.current()
     site_id = _site_of(site_id)
-    _discover(current)
+    _discover(current, site_id)
     kind = database.run(
         current.require_database(), lambda connection: confirmation.confirm_by_hand(connection, current, site_id)
     )
@@ -79,17 +79,23 @@ def refuse(site_id: str) -> Response:
     """Let a site never be billed; its events stay, but for those that are kept apart."""
     current = settings.current()
     site_id = _site_of(site_id)
-    _discover(current)
+    if site_id in current.sites:
+        raise ApiError(409, "site_named", f"{site_id} is named by SITES, which lets it in; take it out of there first")
+    _discover(current, site_id)
     if not database.run(current.require_database(), lambda connection: confirmation.refuse(connection, site_id)):
         raise _unknown(site_id)
     _discover(current)
     return answer({"site_id": site_id, "state": "refused"})
 
 
-def _discover(current: Settings) -> None:
+def _discover(current: Settings, site_id: str | None = None) -> None:
+    url = current.require_database()
     # What the last second brought is known too, unless somebody is storing more at this moment.
     with suppress(WritersBusy):
-        database.run(current.require_database(), lambda connection: discovery.discover(connection, current))
+        database.run(url, lambda connection: discovery.discover(connection, current))
+    if site_id and current.discovery != "auto":
+        # Among a flood of names one that the operator knows is found by its own.
+        database.run(url, lambda connection: discovery.find_quarantined(connection, site_id))
 
 
 def _site_of(named: str) -> str:
@@ -104,6 +110,10 @@ def _unknown(site_id: str) -> ApiError:
 def used() -> Response:
     """What was used in a range of days, of all sites, of one, or of those of a group; of this month where none is named."""
     query: dict[str, str] = dict(api.request.query_params or {})
+    if unknown := sorted(query.keys() - {"from", "to", "site", "group"}):
+        raise ApiError(
+            400, "parameter_unknown", f"`{unknown[0][:40]}` is no parameter; there are from, to, site, group"
+        )
     today = dt.datetime.now(dt.UTC).date()
     end = _day(query, "to", today + DAY)
     start = _day(query, "from", (end - DAY).replace(day=1))
@@ -113,11 +123,14 @@ def used() -> Response:
     _discover(current)
     url, site, group = current.require_database(), query.get("site"), query.get("group")
     site = _site_of(site) if site is not None else None
-    return answer(
-        database.run(
-            url, lambda connection: usage_report.report(connection, current, start, end, site=site, group=group)
-        )
+    told = database.run(
+        url, lambda connection: usage_report.report(connection, current, start, end, site=site, group=group)
     )
+    if told is None:
+        raise (
+            _unknown(site) if site is not None else ApiError(404, "group_unknown", "SITES names no site of this group")
+        )
+    return answer(told)
 
 
 @api.route("/usage/recount", "GET")

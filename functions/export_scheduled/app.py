@@ -47,6 +47,7 @@ QUESTIONS: dict[str, Callable[[settings.Settings, dict[str, Any], Callable[[], b
         current, detail.get("settings"), int(detail.get("sample", 0))
     ),
     "evothesis.reopen": lambda current, detail, _: _reopened(current, str(detail["destination"]), detail["batch_ids"]),
+    "evothesis.give_up": lambda current, detail, _: {"given_up": export.give_up(current, str(detail["destination"]))},
     "evothesis.statement": lambda current, detail, _: statements.fetch(current, str(detail["month"])),
     "evothesis.reconcile": lambda current, detail, _: reconcile.run(
         current, str(detail["month"]), str(detail["destination"])

@@ -33,9 +33,16 @@ LOOK_SECONDS = 0.5
 @click.option("--site", help="Of this site alone.")
 @click.option("--format", "formats", multiple=True, type=click.Choice(FORMATS), help="In this format, or several.")
 @click.option("--again", multiple=True, metavar="BATCH_ID", help="Deliver this batch, which was delivered, once more.")
+@click.option("--give-up", metavar="GROUP", help="Let go of what a bucket lacks that is set no more.")
 @click.option("--bucket", metavar="[client|backup|GROUP]", help="Into this bucket; else the client's.")
 def export(
-    as_json: bool, dry_run: bool, config: Path | None, sample: int, again: tuple[str, ...], **wanted: Any
+    as_json: bool,
+    dry_run: bool,
+    config: Path | None,
+    sample: int,
+    again: tuple[str, ...],
+    give_up: str | None,
+    **wanted: Any,
 ) -> None:
     """Deliver every event that is due to both buckets, and wait for it.
 
@@ -43,6 +50,11 @@ def export(
     to it once more. With --from and --to a range of time is written as files of its own, below handoffs/ in the client's
     or the backup bucket, and the regular stream stays as it is.
     """
+    if give_up:
+        answer = ask("evothesis.give_up", {"destination": give_up})
+        if answer is not None:
+            click.echo(f"{answer['given_up']:,} deliveries into the {give_up} bucket are given up")
+        sys.exit(answer is None)
     if again:
         if dry_run or wanted["from_time"] or wanted["to_time"] or wanted["site"] or wanted["formats"]:
             raise click.UsageError("--again takes --bucket and --json, and nothing else")

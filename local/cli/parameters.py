@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from pydantic import SecretStr
 
-from storage.naming import Group, Site
+from storage.naming import Site
 from storage.policies import Policy
 from storage.rules import Filters, Transforms
 from storage.settings import Settings
@@ -56,7 +56,7 @@ def of(settings: Settings) -> dict[str, str]:
         "WebhookSecret": _plain(settings.webhook_secret),
         "WebhookAllowPrivate": "true" if settings.webhook_allow_private else "false",
         "Sites": _by_site(settings.sites),
-        "Groups": _by_site(settings.groups),
+        "SiteGroups": _groups(settings),
         "QuotaEvents": str(settings.quota_events or ""),
         "Discovery": settings.discovery,
         "DiscoverySessions": str(settings.discovery_sessions),
@@ -75,8 +75,18 @@ def _limits(settings: Settings) -> dict[str, str]:
     return {"".join(part.capitalize() for part in name.split("_")): str(getattr(settings, name)) for name in names}
 
 
-def _by_site(members: Mapping[str, Policy | Site | Group]) -> str:
+def _by_site(members: Mapping[str, Policy | Site]) -> str:
     own = {name: member.model_dump(exclude_unset=True) for name, member in members.items()}
+    return json.dumps(own) if own else ""
+
+
+def _groups(settings: Settings) -> str:
+    # Where their buckets are is settled here, as for the others: the functions have no endpoint for all.
+    endpoints = {one.name: one.endpoint_url for one in settings.destinations()}
+    own = {name: group.model_dump(exclude_unset=True) for name, group in settings.site_groups.items()}
+    for name, group in own.items():
+        if group.get("export"):
+            group["export"]["endpoint_url"] = endpoints[name]
     return json.dumps(own, default=_plain) if own else ""
 
 

@@ -19,6 +19,8 @@ from cli.running import Running
 def receipt(which: str | None, public_key: str | None) -> None:
     """Print the receipt of an erasure, or check the one in FILE, - for standard input; without either, print the public key.
 
+    A usage statement is checked in the same way.
+
     Whoever is handed receipts should know the public key from the operator, not from the receipt. Exit status 1 when it is
     not as it was signed, or signed by another, or when the erasure is not completed.
     """
@@ -70,7 +72,10 @@ def _check(which: str | None, public_key: str | None) -> None:
         why = "it was altered" if signed_by == expected else f"it is signed by {signed_by}"
         click.echo(f"not valid: {why}", err=True)
         sys.exit(1)
-    click.echo(f"valid: erasure {told['erasure_id']}, {told['state']} at {told['completed_at']}")
+    if "statement" in told:
+        click.echo(f"valid: usage statement of {told['statement']}, made at {told['made_at']}")
+    else:
+        click.echo(f"valid: erasure {told['erasure_id']}, {told['state']} at {told['completed_at']}")
 
 
 def _privacy_key() -> bytes:

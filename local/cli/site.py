@@ -68,9 +68,9 @@ def handoff(site_id: str, to: str, **reached: str | None) -> None:
     Every event that ever came, once, hour by hour, with manifests and schema; what the database has dropped because of
     its age comes from the backup bucket. From then on the copy is the owner's: no erasure reaches it.
     """
-    place = re.fullmatch(r"s3://([^/]+)/(.+)", to)
+    place = re.fullmatch(r"s3://([^/]+)/(.*[^/])/*", to)
     if not place:
-        raise click.UsageError("--to has to be a place such as s3://their-bucket/analytics")
+        raise click.UsageError("--to has to be a bucket and a prefix in it, such as s3://their-bucket/analytics")
     bucket = {"bucket": place[1], "prefix": place[2], **{name: value for name, value in reached.items() if value}}
     wanted = {"site_id": canonical(site_id) or site_id, "to": bucket}
     progress: dict[str, Any] | None = None
@@ -81,7 +81,7 @@ def handoff(site_id: str, to: str, **reached: str | None) -> None:
         if progress["unfinished"]:
             click.echo(f"up to {progress['next_time']}: {progress['rows']:,} events", err=True)
     click.echo(
-        f"{progress['rows']:,} events in {progress['objects']:,} objects, {progress['bytes']:,} bytes, below {to}/"
+        f"{progress['rows']:,} events in {progress['objects']:,} objects, {progress['bytes']:,} bytes, below {to.rstrip('/')}/"
     )
     if progress["gone"]:
         click.echo(f"{progress['gone']:,} more were too old for the database and for every bucket", err=True)

@@ -90,7 +90,9 @@ def _answered(answer: tuple[int, dict[str, Any]]) -> dict[str, Any]:
 
 def _report(told: dict[str, Any]) -> list[str]:
     totals, trend = told["totals"], told["trend"]["events"]
-    change = f", {trend['change']:+.0%} on the {trend['before']:,} before" if trend["change"] is not None else ""
+    change = (
+        f", {trend['change']:+.0%} on {trend['before']:,} in as many days before" if trend["change"] is not None else ""
+    )
     lines = [
         f"{told['from']} up to {told['to']}: {totals['events']:,} events{change}; {told['billed']['events']:,} billed",
         f"{totals['visitors']:,} visitors, {totals['sessions']:,} sessions, {_size(totals['bytes'])}",
@@ -100,7 +102,7 @@ def _report(told: dict[str, Any]) -> list[str]:
         f"delivered to the {side} bucket: {brought['events']:,} events, {_size(brought['bytes'])}"
         for side, brought in sorted(totals["delivered"].items(), reverse=True)
     ]
-    for one in told["sites"]:
+    for one in filter(lambda one: one["events"], told["sites"]):
         name = one["name"] or one["site_id"] or "(no site)"
         visitors = "" if one["visitors"] is None else f"{one['visitors']:,} visitors"
         lines.append(f"  {name:40} {one['events']:>12,} events  {visitors}{'' if one['billed'] else '  not billed'}")

@@ -13,6 +13,7 @@ import click
 
 from cli.running import Running
 from services.receiver import Message, Receiver
+from storage.settings import is_secret
 
 COLORS = {"delivered": "green", "waiting": "yellow", "given_up": "red"}
 
@@ -41,15 +42,15 @@ def replay(message_id: str | None) -> None:
     code, answer = Running.find().post(f"/webhooks/{message_id}/replay" if message_id else "/webhooks/replay")
     _be_answered(code, answer)
     click.echo(f"{answer['replayed']} will be sent again within a minute")
+    if not message_id and not answer["replayed"]:
+        click.echo("none was given up; what waits for its next try goes at once by its MESSAGE_ID", err=True)
 
 
 @webhooks.command()
 @click.option(
     "--port", type=click.IntRange(0, 65535), default=8010, show_default=True, help="Of 127.0.0.1 to listen on."
 )
-@click.option(
-    "--secret", envvar="WEBHOOK_SECRET", required=True, help="What it is signed with; better in WEBHOOK_SECRET."
-)
+@click.option("--secret", envvar="WEBHOOK_SECRET", default="", help="What it is signed with; better in WEBHOOK_SECRET.")
 def receive(port: int, secret: str) -> None:
     """Receive what is told, for a demo: print what is signed as it should be, a line of JSON each.
 
@@ -59,14 +60,12 @@ def receive(port: int, secret: str) -> None:
     def keep(message: Message) -> None:
         click.echo(json.dumps(asdict(message)))
 
+    if not all(map(is_secret, secret.split() or [""])):
+        raise click.UsageError('WEBHOOK_SECRET is no secret; echo "whsec_$(openssl rand -base64 32)" makes one')
     try:
         receiver = Receiver(
             secret.split(maxsplit=1)[0], port, keep, lambda why: click.echo(f"not taken: {why}", err=True)
         )
-    except (ValueError, IndexError):
-        raise click.UsageError(
-            'WEBHOOK_SECRET is no secret; echo "whsec_$(openssl rand -base64 32)" makes one'
-        ) from None
     except OSError as error:
         raise click.ClickException(f"port {port}: {error.strerror}") from None
     with receiver, suppress(KeyboardInterrupt):
@@ -83,4 +82,6 @@ def _line(message: dict[str, Any]) -> str:
     state = click.style(f"{message['state']:9}", fg=COLORS[message["state"]])
     line = f"{message['created_at'][:19]}Z  {state}  {message['type']:18} {message['about'] or '-'}  {message['message_id']}"
     tries = f"{message['attempts']} tries" if message["attempts"] != 1 else "1 try"
+    if message["next_at"] and message["last_error"]:
+        tries += f", the next at {message['next_at'][:19]}Z"
     return f"{line}\n    {tries}: {message['last_error']}" if message["last_error"] else line

@@ -81,7 +81,8 @@ def test_refused_a_site_loses_them_and_is_told_so_from_then_on(allowlist, post, 
     assert rows("SELECT 1 FROM quarantined_events") == []
     refused = post(PAGE)
     assert (refused.status, refused.json["rejected"][0]["reason"]) == (400, "site_refused")
-    assert rows("SELECT reason, payload FROM rejected_events") == [{"reason": "site_refused", "payload": None}]
+    assert rows("SELECT 1 FROM rejected_events") == []
+    assert rows("SELECT site_id, events FROM turned_away_events") == [{"site_id": "new.example.com", "events": 1}]
     assert decide("new.example.com", "confirm") == (200, "confirmed")
     assert post(PAGE).status == 202
 
@@ -92,7 +93,8 @@ def test_in_a_closed_installation_nothing_of_another_site_is_kept(allowlist, pos
     assert (mixed.status, mixed.json["accepted"]) == (202, 1)
     assert [(one["index"], one["reason"]) for one in mixed.json["rejected"]] == [(0, "site_unknown")]
     assert rows("SELECT 1 FROM quarantined_events") == []
-    assert rows("SELECT reason, payload FROM rejected_events") == [{"reason": "site_unknown", "payload": None}]
+    assert rows("SELECT 1 FROM rejected_events") == []
+    assert rows("SELECT site_id, events FROM turned_away_events") == [{"site_id": "", "events": 1}]
 
 
 @pytest.mark.parametrize("mode", ["allowlist", "closed"])
@@ -100,6 +102,32 @@ def test_an_event_of_no_site_is_refused_where_sites_are_let_in(allowlist, post, 
     allowlist["DISCOVERY"] = mode
     assert post({"event_type": "custom"}).json["rejected"][0]["reason"] == "site_unknown"
     assert rows("SELECT 1 FROM events UNION ALL SELECT 1 FROM quarantined_events") == []
+
+
+@pytest.mark.parametrize("mode", ["allowlist", "closed"])
+def test_a_site_can_be_let_in_before_its_first_event(allowlist, post, rows, decide, mode):
+    allowlist["DISCOVERY"] = mode
+    assert decide("www.New.example.com", "confirm") == (200, "confirmed")
+    assert post(PAGE).status == 202
+    assert [row["site_id"] for row in rows("SELECT site_id FROM events")] == ["new.example.com"]
+    assert decide("not a host", "confirm") == (404, "site_unknown")
+
+
+def test_a_site_that_the_settings_name_is_not_refused_by_hand(allowlist, post, decide):
+    post(KNOWN)
+    assert decide("shop.example.com", "refuse") == (409, "site_named")
+
+
+def test_among_a_flood_of_names_a_known_one_is_found(allowlist, post, rows, decide, monkeypatch):
+    monkeypatch.setattr(discovery, "MOST_UNCONFIRMED", 2)
+    for number in range(3):
+        for _ in range(2):
+            post({**PAGE, "url": f"https://made-up-{number}.example.net/"})
+    post(PAGE)
+    assert decide("new.example.com", "refuse") == (200, "refused")
+    assert [row["site_id"] for row in rows("SELECT DISTINCT site_id FROM quarantined_events ORDER BY 1")] == [
+        f"made-up-{number}.example.net" for number in range(3)
+    ]
 
 
 def test_evidence_lets_nobody_in(allowlist, post, sites, environ):
@@ -135,7 +163,7 @@ def test_a_visitor_is_erased_there_too_and_is_let_in_no_more(allowlist, post, ca
     erased = call(visitor_deletion.app.handler, "DELETE", "/visitors/visitor-1")
     assert erased.json["rejected_events_erased"] == 1
     assert post(PAGE).status == 202
-    assert decide("new.example.com", "confirm")[0] == 404
+    assert decide("new.example.com", "confirm")[0] == 200
     assert rows("SELECT 1 FROM events UNION ALL SELECT 1 FROM quarantined_events") == []
 
 

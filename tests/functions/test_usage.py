@@ -65,8 +65,9 @@ def test_of_one_site_or_one_group_it_is_theirs_alone(used, post):
     post(page("other.example.net"))
     assert used("?site=www.Shop.example.com")["totals"]["events"] == 1
     assert used("?group=acme")["totals"]["events"] == 2
-    assert used("?group=nobody")["totals"]["events"] == 0
-    assert used("?site=nowhere.example.com")["sites"] == []
+    assert used("?group=nobody", 404)["error"]["code"] == "group_unknown"
+    assert used("?site=nowhere.example.com", 404)["error"]["code"] == "site_unknown"
+    assert used("?sites=shop.example.com", 400)["error"]["code"] == "parameter_unknown"
 
 
 def test_what_came_twice_or_was_refused_or_withheld_is_told_beside_it(used, post):

@@ -242,6 +242,20 @@ def test_the_doctor_names_what_is_wrong(run, evothesis, tmp_path):
     assert all(one["mend"] for one in wrong.values())
 
 
+def test_a_group_has_a_place_of_its_own_in_the_demo_too(run, evothesis, tmp_path):
+    export = {"bucket": "client-analytics", "prefix": "groups/acme", "access_key": "demo", "secret_key": "demo"}
+    running = run(SITES='{"shop.example.com": {"group": "acme"}}', SITE_GROUPS=json.dumps({"acme": {"export": export}}))
+    for host in ("shop.example.com", "other.example.org"):
+        assert httpx.post(f"{running.url}/collect", json={**BEACON, "url": f"https://{host}/"}).status_code == 202
+    assert evothesis("check", "acme").status == 0
+    assert evothesis("export").status == 0
+    verified = evothesis("verify", "acme")
+    assert (verified.status, " 1 rows" in verified.out) == (0, True)
+    assert evothesis("verify", "nobody").status == 1
+    given_up = evothesis("export", "--give-up", "acme")
+    assert (given_up.status, "the acme bucket is set" in given_up.err) == (1, True)
+
+
 def test_a_sites_history_is_given_to_its_owner(run, evothesis, tmp_path):
     running = run()
     for _ in range(2):

@@ -1,14 +1,15 @@
 """A group of an agency's sites has a bucket of its own: its sites' events alone, whole, and all promises hold there too."""
 
 import json
+import os
 
 import pytest
 from pydantic import SecretStr
 
-from storage import balance, erasures, events, settings, usage
+from storage import balance, erasures, events, retention, settings, usage
 from storage import buckets as storage_buckets
 from storage.errors import SettingsInvalid
-from storage.export import check, erase, handoff, run, verify
+from storage.export import check, erase, handoff, restore, run, verify
 
 KEY = b"demo-privacy-key"
 SITES = {
@@ -30,7 +31,7 @@ def groups(connection, buckets, environ, event):
     }
     own = {"bucket": f"acme-{client.bucket}"[:60], **reached}
     environ["SITES"] = json.dumps(SITES)
-    environ["GROUPS"] = json.dumps(
+    environ["SITE_GROUPS"] = json.dumps(
         {"acme": {"export": own}, "solo": {"export": {"bucket": client.bucket, "prefix": "solo", **reached}}}
     )
     storage_buckets.make(settings.current().require_destination("acme"))
@@ -115,10 +116,47 @@ def test_what_was_before_is_brought_there_by_a_hand_off(groups, connection):
     assert handoff.run(groups, wanted)["rows"] == 8
 
 
+def test_what_a_group_lacks_that_is_set_no_more_is_given_up_by_hand(groups, environ, fault, connection, policy):
+    fault("acme", "PutObject", (403, "AccessDenied"))
+    run.run(groups)
+    fault.lift()
+    with pytest.raises(SettingsInvalid, match="the acme bucket is set"):
+        run.give_up(groups, "acme")
+    environ["SITE_GROUPS"] = "{}"
+    policy({"events_days": 8})
+    connection.execute("UPDATE events SET created_at = created_at - interval '30 days'")
+    assert retention.run(settings.current()).waits_for_bucket
+    assert run.give_up(settings.current(), "acme") == 1
+    assert retention.run(settings.current()).events == 20
+
+
+def test_added_later_it_is_verified_from_its_first_batch_on(groups, environ, event, connection):
+    set_now = os.environ["SITE_GROUPS"]
+    environ["SITE_GROUPS"] = "{}"
+    assert run.run(settings.current()).failures == {}
+    environ["SITE_GROUPS"] = set_now
+    events.append(connection, [event(site_id="shop.example.com")])
+    assert run.run(settings.current()).failures == {}
+    report = verify.run(settings.current(), "acme")
+    assert (report.findings, report.rows) == ([], 1)
+
+
+def test_after_a_restore_it_has_what_it_had_whoevers_the_sites_are_then(groups, environ, new_database, held):
+    assert run.run(groups).failures == {}
+    environ["SITES"] = json.dumps({"shop.example.com": {"group": "solo"}, "third.example.net": {"group": "acme"}})
+    environ["DATABASE_URL"] = new_database()
+    restore.run(settings.current(), "backup")
+    assert run.run(settings.current()).failures == {}
+    assert held("acme") == ["blog.example.com"] * 4 + ["shop.example.com"] * 4
+    assert held("solo") == ["other.example.org"] * 4
+    for name in ("client", "acme", "solo", "backup"):
+        assert verify.run(settings.current(), name).findings == []
+
+
 @pytest.mark.parametrize(
     ("groups_", "said"),
     [
-        ({"acme": {"export": {"bucket": "No"}}}, "GROUPS.acme.export.bucket: is not a bucket name"),
+        ({"acme": {"export": {"bucket": "No"}}}, "SITE_GROUPS.acme.export.bucket: is not a bucket name"),
         ({"acme": {"export": {"bucket": "a-bucket", "access_key": "x"}}}, "access_key and secret_key go together"),
         ({"acme": {"export": {"bucket": "a-bucket", "external_id": "xyz"}}}, "external_id belongs to a role"),
         ({"nobody": {"export": {"bucket": "a-bucket"}}}, "nobody has a bucket, and SITES names no site of it"),
@@ -128,14 +166,18 @@ def test_what_was_before_is_brought_there_by_a_hand_off(groups, connection):
             {"acme": {"export": {"bucket": "client-bucket", "prefix": "analytics"}}},
             "the acme bucket is the client bucket",
         ),
-        ({"acme": {"quota_events": 0}}, "GROUPS.acme.quota_events"),
-        ({"acme": {"colour": "red"}}, "GROUPS.acme.colour is not a setting"),
+        (
+            {"acme": {"export": {"bucket": "client-bucket", "prefix": "analytics/events"}}},
+            "is within the client bucket",
+        ),
+        ({"acme": {"quota_events": 0}}, "SITE_GROUPS.acme.quota_events"),
+        ({"acme": {"colour": "red"}}, "SITE_GROUPS.acme.colour is not a setting"),
     ],
 )
 def test_a_group_that_cannot_be_is_named(environ, groups_, said):
     environ["CLIENT_S3_BUCKET"] = "client-bucket"
     environ["SITES"] = json.dumps({"shop.example.com": {"group": "acme"}})
-    environ["GROUPS"] = json.dumps(groups_)
+    environ["SITE_GROUPS"] = json.dumps(groups_)
     with pytest.raises(SettingsInvalid) as refused:
         settings.current()
     assert said in str(refused.value)

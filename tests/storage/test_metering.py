@@ -3,6 +3,7 @@
 import datetime as dt
 import json
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from uuid import UUID
 
 import pytest
@@ -83,7 +84,6 @@ def test_what_is_erased_or_too_old_was_used_all_the_same(came, discover, used, c
         came(visitor=f"visitor-{number % 2}", event_type="purchase")
     discover()
     before = used()
-    came(visitor="visitor-0")
     erasures.erase(connection, KEY, "visitor-0")
     assert (used(), metering.recount(connection)) == (before, [])
     policy({"events_days": 8})
@@ -95,6 +95,18 @@ def test_what_is_erased_or_too_old_was_used_all_the_same(came, discover, used, c
     assert sum(events for events, _ in used().values()) == 6
     discover()
     assert sum(events for events, _ in used().values()) == 6
+
+
+def test_what_is_erased_before_it_is_counted_was_used_too(came, discover, used, connection):
+    came(visitor="visitor-0")
+    discover()
+    came(visitor="visitor-0")
+    erasures.erase(connection, KEY, "visitor-0")
+    assert sum(events for events, _ in used().values()) == 2
+    metering.begin_anew(connection)
+    discover()
+    assert sum(events for events, _ in used().values()) == 2
+    assert metering.recount(connection) == []
 
 
 def test_counted_anew_it_is_the_same(came, discover, used, connection):
@@ -148,6 +160,31 @@ def test_a_refusal_that_is_handed_in_again_counts_once(connection):
     assert connection.execute("SELECT site_id, reason, events FROM turned_away_events").fetchall() == [
         ("", "refused", 1)
     ]
+
+
+def test_writers_that_name_unknown_sites_in_whatever_order_wait_for_one_another(new_database):
+    """They all count under the same empty name, and must not take it in the order of theirs."""
+    url = new_database()
+
+    def count(first, second):
+        with database.connect(url) as connection:
+            for _ in range(60):
+                with connection.transaction():
+                    refusals.count_turned_away(connection, "refused", {first: 1, second: 1})
+                    refusals.count_withheld(connection, {("dnt", first): 1, ("dnt", second): 1})
+
+    with database.connect(url) as connection:
+        connection.execute(
+            "INSERT INTO sites (site_id, first_seen_at, last_seen_at, events) VALUES ('b.example.com', now(), now(), 0)"
+        )
+        with ThreadPoolExecutor(4) as pool:
+            names = [("a.example.com", "b.example.com"), ("b.example.com", "c.example.com")] * 2
+            for done in [pool.submit(count, *both) for both in names]:
+                done.result()
+        counted = connection.execute(
+            "SELECT site_id, sum(events)::int FROM turned_away_events GROUP BY 1 ORDER BY 1"
+        ).fetchall()
+    assert counted == [("", 240), ("b.example.com", 240)]
 
 
 OPERATIONS = st.lists(

@@ -2,6 +2,7 @@
 
 import datetime as dt
 import json
+from types import SimpleNamespace
 
 import pytest
 
@@ -42,7 +43,7 @@ def told(connection):
 @pytest.fixture
 def agreed(environ):
     environ["QUOTA_EVENTS"] = "20"
-    environ["GROUPS"] = json.dumps({"acme": {"quota_events": 10}})
+    environ["SITE_GROUPS"] = json.dumps({"acme": {"quota_events": 10}})
     environ["SITES"] = json.dumps(
         {"shop.example.com": {"group": "acme", "quota_events": 5}, "blog.example.com": {"group": "acme"}}
     )
@@ -85,3 +86,21 @@ def test_the_next_month_begins_at_nothing(agreed, used, told, connection):
     ]
     [shop] = [one for one in quotas.standing(connection, settings.current(), MONTH) if one["scope"] == "site"]
     assert (shop["events"], shop["percent"]) == (4, 80)
+
+
+def test_a_quota_that_the_last_moments_of_a_month_passed_is_told_in_the_next(
+    agreed, used, told, connection, monkeypatch
+):
+    after_midnight = SimpleNamespace(now=lambda tz: dt.datetime(2026, 11, 1, 0, 1, tzinfo=tz))
+    connection.execute(
+        """
+        INSERT INTO events (event_type, site_id, timestamp, raw_event_data, created_at)
+        SELECT 'page_view', 'shop.example.com', now(), '{}', '2026-10-31 23:59:50+00' FROM generate_series(1, 5)
+        """
+    )
+    monkeypatch.setattr(
+        quotas, "dt", SimpleNamespace(datetime=after_midnight, timedelta=dt.timedelta, date=dt.date, UTC=dt.UTC)
+    )
+    discovery.discover(connection, settings.current())
+    monkeypatch.undo()
+    assert ("site", "shop.example.com", 100, 0) in told()

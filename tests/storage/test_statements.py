@@ -11,7 +11,7 @@ from collections import Counter
 import pytest
 from cryptography.exceptions import InvalidSignature
 
-from storage import discovery, erasures, metering, objects, settings, usage
+from storage import database, discovery, erasures, events, metering, objects, settings, usage
 from storage.errors import StatementMissing
 from storage.export import erase, expire, receipts, reconcile, restore, run, statements
 
@@ -193,8 +193,59 @@ def test_whatever_is_altered_is_named(month, export):
 
     statement = statements.fetch(current, "2026-10")
     _overwrite(backup, "analytics/usage/2026-10.json", json.dumps({**statement, "to": "2026-12-01"}).encode())
-    with pytest.raises(StatementMissing, match="not as this installation signed it"):
-        reconcile.run(current, "2026-10", "backup")
+    for look in (statements.fetch, lambda *what: reconcile.run(*what, "backup")):
+        with pytest.raises(StatementMissing, match="not as this installation signed it"):
+            look(current, "2026-10")
+    for nonsense in ("2026-13", "lastmonth", "2026-1"):
+        with pytest.raises(StatementMissing, match="is no month such as"):
+            statements.fetch(current, nonsense)
+
+
+def test_it_is_the_operators_and_no_groups(month, environ, export, connection):
+    client = settings.current().require_destination("client")
+    environ["BACKUP_S3_BUCKET"] = ""
+    group = {"bucket": client.bucket, "prefix": "acme", "access_key": "test", "secret_key": "test"}
+    environ["SITE_GROUPS"] = json.dumps({"acme": {"export": group}})
+    export()
+    assert connection.execute(
+        "SELECT DISTINCT bucket, key LIKE 'analytics/usage/%' FROM usage_statements"
+    ).fetchall() == [(client.bucket, True)]
+
+
+def test_a_bucket_that_forgot_it_gets_it_anew(month, export):
+    export()
+    backup = settings.current().require_destination("backup")
+    objects.remove(backup, "analytics/usage/2026-10.json")
+    run.reopen_lost(settings.current())
+    export()
+    assert statements.fetch(settings.current(), "2026-10")["statement"] == "2026-10"
+
+
+def test_delivered_once_more_after_an_erasure_it_is_what_was_stated(month, export, connection):
+    export()
+    batches = [row[0] for row in connection.execute("SELECT batch_id FROM export_batches")]
+    run.reopen(settings.current(), "backup", batches)
+    erasures.erase(connection, KEY, "visitor-7")
+    export()
+    assert erase.run(settings.current()).completed == 1
+    for side in ("client", "backup"):
+        assert reconcile.run(settings.current(), "2026-10", side).differing == []
+
+
+def test_a_day_in_the_middle_of_which_sites_began_to_be_hidden_is_compared_by_day(
+    connection, buckets, environ, event, export
+):
+    environ["EXPORT_HASH_KEY"] = "another-secret-key"
+    # The month is stated after both.
+    for transforms, stated_from in (("", "infinity"), ('{"hash": ["site_id"]}', "-infinity")):
+        connection.execute("UPDATE discovery_mark SET stated_from = %s", (stated_from,))
+        environ["EXPORT_TRANSFORMS"] = transforms
+        events.append(connection, [event(site_id="shop.example.com") for _ in range(3)])
+        connection.execute("UPDATE events SET created_at = '2026-10-07 10:00:00+00' WHERE created_at > '2026-11-01'")
+        discovery.discover(connection, settings.current())
+        export()
+    for side in ("client", "backup"):
+        assert reconcile.run(settings.current(), "2026-10", side).differing == []
 
 
 def test_a_bucket_that_hides_sites_is_compared_by_day(month, environ, export):
@@ -213,6 +264,27 @@ def test_a_database_that_takes_the_place_of_a_lost_one_leaves_what_was_stated(mo
     export()
     assert statements.fetch(settings.current(), "2026-10") == before
     assert reconcile.run(settings.current(), "2026-10", "backup").differing == []
+
+
+def test_where_no_statement_was_left_it_is_made_of_what_was_brought(month, export, new_database, environ, connection):
+    export()
+    erasures.erase(connection, KEY, "visitor-7")
+    assert erase.run(settings.current()).completed == 1
+    before = statements.fetch(settings.current(), "2026-10")
+    backup = settings.current().require_destination("backup")
+    for key in list(objects.keys(backup, "analytics/usage/")):
+        objects.remove(backup, key)
+    environ["DATABASE_URL"] = url = new_database()
+    restore.run(settings.current(), "backup")
+    with database.connect(url) as other:
+        discovery.discover(other, settings.current())
+        assert metering.recount(other) == []
+    export()
+    made = statements.fetch(settings.current(), "2026-10")
+    assert made["totals"]["events"] == before["totals"]["events"]
+    for side in ("client", "backup"):
+        assert made["totals"]["delivered"][side] == before["totals"]["delivered"][side]
+        assert reconcile.run(settings.current(), "2026-10", side).differing == []
 
 
 def _overwrite(destination, key, text):

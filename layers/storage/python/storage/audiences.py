@@ -9,6 +9,7 @@ from __future__ import annotations
 import datetime as dt
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 from datasketches import hll_sketch, hll_union
 
@@ -20,12 +21,12 @@ LOG_REGISTERS = 12
 Key = tuple[str, str, dt.date]
 
 
-def count(connection: Connection, key: bytes, part: Mapping[str, int | str | None]) -> None:
-    """Add who is in the events of *part* (`mark` < id <= `end`) of all metered sites, or of one. Needs the turn of discovery."""
+def count(connection: Connection, key: bytes, part: Mapping[str, Any]) -> None:
+    """Add who is in the events of *part* (`mark` < id <= `end`) of all metered sites, or of `sites`. Needs the turn of discovery."""
     new: dict[Key, tuple[hll_sketch, hll_sketch]] = defaultdict(lambda: (_empty(), _empty()))
     # In the order of sites and days, so that each is made in one piece; whoever came twice is read once.
     for kind, query in enumerate((VISITORS, SESSIONS)):
-        for site_id, day, names in connection.execute(query, {"site_id": None, **part}).fetchall():
+        for site_id, day, names in connection.execute(query, {"sites": None, **part}).fetchall():
             hashes = visitors.hashes_of(key, names)
             for period in (("day", day), ("month", day.replace(day=1))):
                 sketch = new[site_id, *period][kind]
@@ -44,11 +45,13 @@ def counts(
     sites: dict[str, tuple[hll_union, hll_union]] = defaultdict(lambda: (_union(), _union()))
     whole = _union(), _union()
     wanted = {"start": start, "end": end, "sites": None if site_ids is None else list(site_ids)}
-    for site_id, *row in connection.execute(DAYS, wanted):
-        for of_site, of_all, stored in zip(sites[site_id], whole, row, strict=True):
-            sketch = hll_sketch.deserialize(stored)
-            of_site.update(sketch)
-            of_all.update(sketch)
+    # Not all of them at once in memory.
+    with connection.transaction(), connection.cursor(name="audiences") as cursor:
+        for site_id, *row in cursor.execute(DAYS, wanted):
+            for of_site, of_all, stored in zip(sites[site_id], whole, row, strict=True):
+                sketch = hll_sketch.deserialize(stored)
+                of_site.update(sketch)
+                of_all.update(sketch)
     return _estimates(whole), {site_id: _estimates(both) for site_id, both in sites.items()}
 
 
@@ -92,7 +95,7 @@ VISITORS = """
     /* audiences.visitors */
     SELECT e.site_id, (e.created_at AT TIME ZONE 'UTC')::date, array_agg(DISTINCT e.visitor_id)
       FROM events e JOIN sites s ON s.site_id = e.site_id AND s.metered
-     WHERE e.id > %(mark)s AND e.id <= %(end)s AND (%(site_id)s::text IS NULL OR e.site_id = %(site_id)s)
+     WHERE e.id > %(mark)s AND e.id <= %(end)s AND (%(sites)s::text[] IS NULL OR e.site_id = ANY (%(sites)s))
        AND e.visitor_id IS NOT NULL AND NOT e.raw_event_data ? '_bot'
      GROUP BY 1, 2
 """
@@ -100,7 +103,7 @@ SESSIONS = """
     /* audiences.sessions */
     SELECT e.site_id, (e.created_at AT TIME ZONE 'UTC')::date, array_agg(DISTINCT e.session_id)
       FROM events e JOIN sites s ON s.site_id = e.site_id AND s.metered
-     WHERE e.id > %(mark)s AND e.id <= %(end)s AND (%(site_id)s::text IS NULL OR e.site_id = %(site_id)s)
+     WHERE e.id > %(mark)s AND e.id <= %(end)s AND (%(sites)s::text[] IS NULL OR e.site_id = ANY (%(sites)s))
        AND e.session_id IS NOT NULL AND NOT e.raw_event_data ? '_bot'
      GROUP BY 1, 2
 """

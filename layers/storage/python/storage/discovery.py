@@ -33,7 +33,7 @@ def discover(connection: Connection, settings: Settings) -> list[str]:
     """
     quarantine.settle(connection, settings)
     settled = events.settled_mark(connection)
-    found = _find_quarantined(connection)
+    found = find_quarantined(connection)
     while _bite(connection, settings, settled, found):
         pass
     with connection.transaction():
@@ -78,9 +78,9 @@ def _drop_weakest(connection: Connection) -> int:
     return len(dropped)
 
 
-def _find_quarantined(connection: Connection) -> set[str]:
-    """Record the sites whose events are kept apart, those with most first; none of their events counts yet."""
-    apart = quarantine.waiting(connection)[:MOST_UNCONFIRMED]
+def find_quarantined(connection: Connection, site_id: str | None = None) -> set[str]:
+    """Record the sites whose events are kept apart, those with most first, or one; none of their events counts yet."""
+    apart = quarantine.waiting(connection, MOST_UNCONFIRMED, site_id)
     if not apart:
         return set()
     names = ("site_id", "first_seen_at", "last_seen_at", "first_event_id")
@@ -88,7 +88,8 @@ def _find_quarantined(connection: Connection) -> set[str]:
         take_turn(connection)
         new = connection.execute(NEW_APART, [[one[name] for one in apart] for name in names]).fetchall()
         _name_domains(connection)
-        _drop_weakest(connection)
+        if site_id is None:
+            _drop_weakest(connection)
     return {site_id for site_id, is_new in new if is_new}
 
 

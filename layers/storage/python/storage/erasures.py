@@ -102,17 +102,17 @@ def erase(connection: Connection, key: bytes, visitor_id: str, exported_as: str 
     visitors.require_key(connection, key)
     visitor_hash = visitors.hash_of(key, visitor_id)
     visitors.suppress(connection, visitor_hash)
-    with connection.transaction():
-        # Not while an exporter begins to read: what is erased is in what it read, or is not, and that has to be known.
-        connection.execute("SET LOCAL lock_timeout = '20s'")
-        try:
+    whom = {"visitor_id": visitor_id, "visitor_hash": visitor_hash, "exported_as": exported_as}
+    try:
+        with connection.transaction():
+            # Not while an exporter begins to read: what is erased is in what it read, or is not, and that has to be known.
+            connection.execute("SET LOCAL lock_timeout = '20s'")
             connection.execute("/* erasures.turn */ SELECT pg_advisory_xact_lock(1163284308, 5)")
-        except psycopg.errors.LockNotAvailable:
-            raise WritersBusy(
-                "an export begins to read; nothing more of the visitor is stored, ask again later"
-            ) from None
-        whom = {"visitor_id": visitor_id, "visitor_hash": visitor_hash, "exported_as": exported_as}
-        row = connection.execute(UNDER_WAY, whom).fetchone() or connection.execute(ERASE, whom).fetchone()
+            row = connection.execute(UNDER_WAY, whom).fetchone() or connection.execute(ERASE, whom).fetchone()
+    except psycopg.errors.LockNotAvailable:
+        raise WritersBusy(
+            "an export begins to read, or events are being counted; nothing more of the visitor is stored, ask again later"
+        ) from None
     assert row is not None, "an INSERT of one row returns it"
     return progress(connection, row[0])
 
@@ -194,7 +194,7 @@ def forget_samples(connection: Connection) -> None:
     try:
         with connection.transaction():
             connection.execute("SET LOCAL lock_timeout = '20s'")
-            connection.execute("/* erasures.forget_samples */ ANALYZE events, rejected_events")
+            connection.execute("/* erasures.forget_samples */ ANALYZE events, rejected_events, quarantined_events")
     except psycopg.errors.LockNotAvailable:
         raise WritersBusy("PostgreSQL's statistics still quote the visitor: a VACUUM is under way") from None
 

@@ -525,6 +525,48 @@ def highest_planned(connection: Connection) -> int:
     return highest
 
 
+def first_planned(connection: Connection, destination: str) -> int:
+    """The id after which the first batch begins that was planned for a destination; 0 where none was."""
+    row = connection.execute(
+        """
+        /* ledger.first_planned */
+        SELECT coalesce(min(b.from_id), 0) FROM export_batches b JOIN export_deliveries d USING (batch_id)
+         WHERE d.destination = %s
+        """,
+        (destination,),
+    ).fetchone()
+    assert row is not None, "an aggregate gives one row"
+    first: int = row[0]
+    return first
+
+
+def objects_of(connection: Connection, batch_id: str, destination: str) -> list[dict[str, Any]]:
+    """The objects that a destination was last known to have of a batch."""
+    row = connection.execute(
+        "/* ledger.objects_of */ SELECT objects FROM export_deliveries WHERE batch_id = %s AND destination = %s",
+        (batch_id, destination),
+    ).fetchone()
+    return list(row[0] or ()) if row else []
+
+
+def give_up(connection: Connection, destination: str) -> int:
+    """Let go of every delivery that a destination still lacks, and say how many; what it has stays known. Needs the claim."""
+    with connection.transaction():
+        given_up = connection.execute(
+            "/* ledger.give_up */ DELETE FROM export_deliveries WHERE destination = %s AND delivered_at IS NULL",
+            (destination,),
+        ).rowcount
+        connection.execute(
+            """
+            /* ledger.complete_without */
+            UPDATE export_batches b SET delivered_at = now()
+             WHERE b.delivered_at IS NULL
+               AND NOT EXISTS (SELECT 1 FROM export_deliveries d WHERE d.batch_id = b.batch_id AND d.delivered_at IS NULL)
+            """
+        )
+    return given_up
+
+
 def has_unplanned(connection: Connection, most: int) -> bool:
     """Whether so many events are in no batch yet."""
     return (

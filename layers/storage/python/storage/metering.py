@@ -13,20 +13,20 @@ MOST_TYPES = 100
 
 def count(connection: Connection, part: Mapping[str, int]) -> None:
     """Add the events of *part* (`mark` < id <= `end`), which are those that discovery has just read. Needs its turn."""
-    connection.execute(NEW_TYPES, {**part, "site_id": None, "most": MOST_TYPES})
-    connection.execute(ADD, {**part, "site_id": None})
+    connection.execute(NEW_TYPES, {**part, "sites": None, "most": MOST_TYPES})
+    connection.execute(ADD, {**part, "sites": None})
 
 
-def take_on(connection: Connection, site_id: str) -> dict[str, Any] | None:
-    """Meter a site by its name from now on, and what came of it before too. Needs the turn of discovery.
+def take_on(connection: Connection, site_ids: Sequence[str]) -> dict[str, Any] | None:
+    """Meter sites by their names from now on, and what came of them before too. Needs the turn of discovery.
 
-    It reads all events where some of its own were counted under no name, which is so only after a flood of names: the
+    It reads all events where some of theirs were counted under no name, which is so only after a flood of names: the
     part of the events that it read, None where it did not have to.
     """
-    row = connection.execute(TAKE_ON, (site_id,)).fetchone()
-    if row is None:
+    taken = connection.execute(TAKE_ON, (list(site_ids),)).fetchall()
+    if not taken:
         return None
-    part = {"mark": 0, "end": row[0], "site_id": site_id}
+    part = {"mark": 0, "end": taken[0][1], "sites": [row[0] for row in taken]}
     connection.execute(NEW_TYPES, {**part, "most": MOST_TYPES})
     connection.execute(MOVE_BACK, part)
     connection.execute(ADD, part)
@@ -50,6 +50,12 @@ def begin_anew(connection: Connection, after: int = 0) -> None:
             connection.execute("/* metering.keep_dropped */ INSERT INTO usage_days SELECT * FROM usage_dropped")
 
 
+def add_gone(connection: Connection, arrived: str, sites: Mapping[str, int]) -> None:
+    """Count events of the day of *arrived* that are gone, by site; of what type they were, and how large, nobody knows."""
+    for query in (GONE, GONE_TOO):
+        connection.execute(query, {"arrived": arrived, "sites": list(sites), "numbers": list(sites.values())})
+
+
 def recount(connection: Connection) -> list[dict[str, Any]]:
     """Where `usage_days` is not what the events and those that are gone come to; nothing, or something is wrong.
 
@@ -68,7 +74,7 @@ NEW_TYPES = """
     SELECT site_id, event_type
       FROM (SELECT e.site_id, e.event_type, row_number() OVER (PARTITION BY e.site_id ORDER BY min(e.id)) AS place
               FROM events e JOIN sites s ON s.site_id = e.site_id AND s.metered
-             WHERE e.id > %(mark)s AND e.id <= %(end)s AND (%(site_id)s::text IS NULL OR e.site_id = %(site_id)s)
+             WHERE e.id > %(mark)s AND e.id <= %(end)s AND (%(sites)s::text[] IS NULL OR e.site_id = ANY (%(sites)s))
                AND NOT EXISTS (SELECT 1 FROM usage_types t WHERE t.site_id = e.site_id AND t.event_type = e.event_type)
              GROUP BY e.site_id, e.event_type) new
      WHERE place + (SELECT count(*) FROM usage_types t WHERE t.site_id = new.site_id) <= %(most)s
@@ -81,7 +87,7 @@ ADD = """
       FROM events e
       LEFT JOIN sites s ON s.site_id = e.site_id AND s.metered
       LEFT JOIN usage_types t ON t.site_id = s.site_id AND t.event_type = e.event_type
-     WHERE e.id > %(mark)s AND e.id <= %(end)s AND (%(site_id)s::text IS NULL OR e.site_id = %(site_id)s)
+     WHERE e.id > %(mark)s AND e.id <= %(end)s AND (%(sites)s::text[] IS NULL OR e.site_id = ANY (%(sites)s))
      GROUP BY 1, 2, 3
         ON CONFLICT ON CONSTRAINT usage_days_pkey
         DO UPDATE SET events = used.events + excluded.events, bytes = used.bytes + excluded.bytes,
@@ -89,8 +95,8 @@ ADD = """
 """
 TAKE_ON = """
     /* metering.take_on */
-    UPDATE sites SET metered = true WHERE site_id = %s AND NOT metered
-    RETURNING (SELECT discovered_to_id FROM discovery_mark)
+    UPDATE sites SET metered = true WHERE site_id = ANY (%s) AND NOT metered
+    RETURNING site_id, (SELECT discovered_to_id FROM discovery_mark)
 """
 MOVE_BACK = """
     /* metering.move_back */
@@ -99,7 +105,7 @@ MOVE_BACK = """
       FROM (SELECT (created_at AT TIME ZONE 'UTC')::date AS day, count(*) AS events,
                    sum(octet_length(raw_event_data::text)) AS bytes,
                    count(*) FILTER (WHERE raw_event_data ? '_bot') AS bots
-              FROM events WHERE id > %(mark)s AND id <= %(end)s AND site_id = %(site_id)s GROUP BY 1) own
+              FROM events WHERE id > %(mark)s AND id <= %(end)s AND site_id = ANY (%(sites)s) GROUP BY 1) own
      WHERE used.day = own.day AND used.site_id = ''
 """
 LET_GO = """
@@ -126,6 +132,20 @@ TURN_BACK = "/* metering.turn_back */ UPDATE discovery_mark SET discovered_to_id
 FORGET_COUNTS = """
     /* metering.forget_counts */
     UPDATE sites SET events = 0, agreeing_events = 0, differing_events = 0, bot_events = 0
+"""
+GONE = """
+    /* metering.add_gone */
+    INSERT INTO usage_dropped AS gone (day, site_id, event_type, events, bytes, bot_events)
+    SELECT (%(arrived)s::timestamptz AT TIME ZONE 'UTC')::date, site_id, '', number, 0, 0
+      FROM unnest(%(sites)s::text[], %(numbers)s::bigint[]) AS each (site_id, number)
+        ON CONFLICT ON CONSTRAINT usage_dropped_pkey DO UPDATE SET events = gone.events + excluded.events
+"""
+GONE_TOO = """
+    /* metering.add_gone_too */
+    INSERT INTO usage_days AS used (day, site_id, event_type, events, bytes, bot_events)
+    SELECT (%(arrived)s::timestamptz AT TIME ZONE 'UTC')::date, site_id, '', number, 0, 0
+      FROM unnest(%(sites)s::text[], %(numbers)s::bigint[]) AS each (site_id, number)
+        ON CONFLICT ON CONSTRAINT usage_days_pkey DO UPDATE SET events = used.events + excluded.events
 """
 RECOUNT = """
     /* metering.recount */

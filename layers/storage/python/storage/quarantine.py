@@ -55,16 +55,20 @@ def settle(connection: Connection, settings: Settings, has_time: Callable[[], bo
                 return
 
 
-def waiting(connection: Connection) -> list[dict[str, Any]]:
-    """The sites whose events are kept apart: how many, and when the first and the last came; those with most first."""
+def waiting(connection: Connection, most: int, site_id: str | None = None) -> list[dict[str, Any]]:
+    """The *most* sites with most events kept apart, or one: how many, and when the first and the last came."""
     with connection.cursor(row_factory=dict_row) as cursor:
         return cursor.execute(
             """
             /* quarantine.waiting */
-            SELECT site_id, count(*) AS events, min(received_at) AS first_seen_at, max(received_at) AS last_seen_at,
-                   (array_agg(event_id ORDER BY id))[1] AS first_event_id
-              FROM quarantined_events GROUP BY site_id ORDER BY events DESC, site_id
-            """
+            SELECT q.site_id, q.events, q.first_seen_at, q.last_seen_at, first.event_id AS first_event_id
+              FROM (SELECT site_id, count(*) AS events, min(id) AS first_id, min(received_at) AS first_seen_at,
+                           max(received_at) AS last_seen_at
+                      FROM quarantined_events WHERE %(site_id)s::text IS NULL OR site_id = %(site_id)s
+                     GROUP BY site_id ORDER BY events DESC, site_id LIMIT %(most)s) q
+              JOIN quarantined_events first ON first.id = q.first_id
+            """,
+            {"most": most, "site_id": site_id},
         ).fetchall()
 
 
@@ -79,7 +83,7 @@ LET_IN = """
     UNION SELECT site_id FROM quarantined_events WHERE site_id = ANY (%(named)s)
     UNION SELECT site_id FROM quarantined_events WHERE %(all)s
 """
-# Under ids that are drawn now, so that the next export has them.
+# Under ids that are drawn now, so that the next export has them; in the order in which all writers take event_ids.
 MOVE = """
     /* quarantine.move */
     WITH moved AS (
@@ -92,7 +96,7 @@ MOVE = """
                             ip_address, raw_event_data, sender_agrees)
         SELECT event_id, event_type, session_id, visitor_id, site_id, timestamp, url, path, user_agent,
                ip_address, raw_event_data, sender_agrees
-          FROM moved ORDER BY id
+          FROM moved ORDER BY event_id
             ON CONFLICT ON CONSTRAINT events_event_id_key DO NOTHING)
     SELECT id FROM moved
 """

@@ -17,7 +17,7 @@ def standing(connection: Connection, settings: Settings, month: dt.date) -> list
     """Each quota with the events of billed sites that the month beginning with *month* has, and how many are beyond it."""
     agreed = [
         *([("installation", "", settings.quota_events)] if settings.quota_events else []),
-        *(("group", name, group.quota_events) for name, group in settings.groups.items() if group.quota_events),
+        *(("group", name, group.quota_events) for name, group in settings.site_groups.items() if group.quota_events),
         *(("site", name, site.quota_events) for name, site in settings.sites.items() if site.quota_events),
     ]
     if not agreed:
@@ -43,17 +43,21 @@ def standing(connection: Connection, settings: Settings, month: dt.date) -> list
 
 
 def watch(connection: Connection, settings: Settings) -> None:
-    """Tell of each quota of this month that is used by 80 and by 100 %, each once. Needs the turn of discovery."""
-    month = dt.datetime.now(dt.UTC).date().replace(day=1)
-    for one in standing(connection, settings, month):
-        for percent in TOLD_AT:
-            if (
-                one["percent"] >= percent
-                and connection.execute(TELL, (month, one["scope"], one["name"], percent)).fetchone()
-            ):
-                told = {"month": f"{month:%Y-%m}", **one, "reached_percent": percent}
-                about = {"installation": "usage", "group": f"group {one['name']}", "site": f"site {one['name']}"}
-                webhooks.tell(connection, "usage.quota_reached", told, about[one["scope"]])
+    """Tell of each quota that is used by 80 and by 100 %, each once. Needs the turn of discovery."""
+    today = dt.datetime.now(dt.UTC).date()
+    # What came in the last moments of a month is read in the next one.
+    for month in sorted({day.replace(day=1) for day in (today - dt.timedelta(days=1), today)}):
+        for one in standing(connection, settings, month):
+            for percent in TOLD_AT:
+                if one["percent"] >= percent:
+                    _tell(connection, month, one, percent)
+
+
+def _tell(connection: Connection, month: dt.date, one: dict[str, Any], percent: int) -> None:
+    if connection.execute(TELL, (month, one["scope"], one["name"], percent)).fetchone():
+        told = {"month": f"{month:%Y-%m}", **one, "reached_percent": percent}
+        about = {"installation": "usage", "group": f"group {one['name']}", "site": f"site {one['name']}"}
+        webhooks.tell(connection, "usage.quota_reached", told, about[one["scope"]])
 
 
 USED = """

@@ -135,7 +135,7 @@ class Settings(BaseSettings):
     sites: Annotated[dict[str, Site], NoDecode] = Field(
         default={}, description="what sites are called, their aliases and their groups, by site"
     )
-    groups: Annotated[dict[str, Group], NoDecode] = Field(
+    site_groups: Annotated[dict[str, Group], NoDecode] = Field(
         default={}, description="the clients of an agency: their names, quotas and buckets, by group"
     )
     quota_events: Annotated[int, Field(ge=1)] | None = Field(
@@ -180,7 +180,7 @@ class Settings(BaseSettings):
             raise ValueError(f"give one or more of {', '.join(FORMATS)}")
         return tuple(dict.fromkeys(value))
 
-    @field_validator("export_filters", "export_transforms", "policy", "sites", "groups", mode="before")
+    @field_validator("export_filters", "export_transforms", "policy", "sites", "site_groups", mode="before")
     @classmethod
     def _rules(cls, value: object) -> object:
         try:
@@ -219,7 +219,7 @@ class Settings(BaseSettings):
         by_alias(value)
         return value
 
-    @field_validator("groups")
+    @field_validator("site_groups")
     @classmethod
     def _groups(cls, value: dict[str, Group], known: ValidationInfo) -> dict[str, Group]:
         sites: dict[str, Site] = known.data.get("sites", {})
@@ -248,7 +248,7 @@ class Settings(BaseSettings):
     @classmethod
     def _webhook_secret(cls, value: SecretStr | None) -> SecretStr | None:
         given = value.get_secret_value().split() if value else None
-        if given is not None and not (given and all(map(_is_secret, given))):
+        if given is not None and not (given and all(map(is_secret, given))):
             raise ValueError('is no secret of Standard Webhooks; echo "whsec_$(openssl rand -base64 32)" makes one')
         return value
 
@@ -271,9 +271,16 @@ class Settings(BaseSettings):
     def _apart(self) -> Self:
         places: dict[tuple[str, str], str] = {}
         for one in self.destinations():
-            before = places.setdefault((one.bucket, one.prefix), one.name)
-            if before != one.name:
-                raise ValueError(f"the {one.name} bucket is the {before} bucket; name another, or another prefix")
+            for (bucket, prefix), before in places.items():
+                if bucket == one.bucket and (
+                    f"{prefix}/".startswith(f"{one.prefix}/") or f"{one.prefix}/".startswith(f"{prefix}/")
+                ):
+                    raise ValueError(
+                        f"the {one.name} bucket is within the {before} bucket; name another, or a prefix of its own"
+                        if prefix != one.prefix
+                        else f"the {one.name} bucket is the {before} bucket; name another, or another prefix"
+                    )
+            places[one.bucket, one.prefix] = one.name
         return self
 
     @model_validator(mode="after")
@@ -337,7 +344,7 @@ class Settings(BaseSettings):
         client, backup = ([self._destination(side)] if getattr(self, f"{side}_s3_bucket") else [] for side in SIDES)
         groups = [
             Destination(name=name, **self._reached(dict(group.export)))
-            for name, group in sorted(self.groups.items())
+            for name, group in sorted(self.site_groups.items())
             if group.export
         ]
         return (*client, *groups, *backup)
@@ -385,6 +392,14 @@ class Settings(BaseSettings):
         self.require_destination("client")
         return self.destinations()
 
+    def keeper(self) -> Destination:
+        """The operator's own bucket, which keeps what is of the whole installation: the backup, or else the client's.
+
+        Raises:
+            SettingsInvalid: neither is set.
+        """
+        return self.require_destination("backup" if self.backup_s3_bucket else "client")
+
     def require_destination(self, name: str) -> Destination:
         """The bucket of one side: `client`, `backup`, or a group.
 
@@ -409,7 +424,8 @@ def _once(members: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def _is_secret(text: str) -> bool:
+def is_secret(text: str) -> bool:
+    """Whether that is a secret as Standard Webhooks has them."""
     try:
         return text.startswith("whsec_") and len(b64decode(text[len("whsec_") :], validate=True)) in SECRET_BYTES
     except ValueError:
@@ -498,7 +514,7 @@ PAGES = {
     "POLICY": "settings.md lists what a policy says",
     "SITE_POLICIES": "settings.md lists what a policy says",
     "SITES": "sites.md lists what is said of a site",
-    "GROUPS": "sites.md lists what is said of a group",
+    "SITE_GROUPS": "sites.md lists what is said of a group",
 }
 
 

@@ -20,16 +20,18 @@ def report(
     *,
     site: str | None = None,
     group: str | None = None,
-) -> dict[str, Any]:
+) -> dict[str, Any] | None:
     """What was used from the day *start* on and before *end*: totals, trend, and the same by site, by day, by group, by type.
 
-    Of one site or of the sites of one group, if it is named. The trend compares with as many days before. The
+    Of one site or of the sites of one group, if it is named; None where there is no such one. The trend compares with as many days before. The
     quotas are those of the month of the last day, whatever is asked for.
     """
     known = usage.sites_of(connection, settings)
     only = None
     if site is not None or group is not None:
         only = [name for name, one in known.items() if site in (None, name) and group in (None, one["group"])]
+        if not only and group not in {one.group for one in settings.sites.values()}:
+            return None
     rows = usage.lines(connection, start, end, only)
     together, by_site = audiences.counts(connection, start, end, only)
     totals = {**usage.total(rows), "visitors": together[0], "sessions": together[1]}

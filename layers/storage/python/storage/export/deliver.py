@@ -228,6 +228,7 @@ class _Lane:
         """Write the manifest and commit, or record what went wrong with this batch and not with one before it."""
         batch_id, name = self._batch.batch_id, self.destination.name
         if name not in self._road.refused:
+            before = ledger.objects_of(self._connection, batch_id, name)
             ledger.written(
                 self._connection, batch_id, name, self.destination.bucket, self._described, contents.rows, left_out
             )
@@ -239,7 +240,9 @@ class _Lane:
                 text = manifest.render(self._batch, layout, self._described, contents, left_out, place, revisions)
                 if place.present_sha256 not in (None, hashlib.sha256(text).hexdigest()):
                     # It takes the place of one that the next may name.
-                    revisions.append({"sha256": place.present_sha256})
+                    revisions.append(
+                        {"sha256": place.present_sha256, **manifest.removed(before, self._described, layout)}
+                    )
                     text = manifest.render(self._batch, layout, self._described, contents, left_out, place, revisions)
                 key, sha256 = put_manifest(self._batch, self.destination, text, self._fence)
             except DeliveryFailed as error:

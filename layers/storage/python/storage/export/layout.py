@@ -43,7 +43,9 @@ class Layout(BaseModel):
             partition_by=settings.export_partition_by,
             filters=settings.export_filters,
             transforms=settings.export_transforms,
-            groups={name: settings.sites_of_group(name) for name, group in settings.groups.items() if group.export},
+            groups={
+                name: settings.sites_of_group(name) for name, group in settings.site_groups.items() if group.export
+            },
         )
 
     def of_destination(self, name: str) -> Layout:

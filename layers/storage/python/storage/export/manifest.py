@@ -71,6 +71,18 @@ def shares(objects: Sequence[Mapping[str, Any]]) -> dict[str, tuple[int, int]]:
     return found
 
 
+def brought(manifest: Mapping[str, Any]) -> dict[str, tuple[int, int]]:
+    """`shares` of a manifest, with what was taken out of its objects since; the bytes of that are one site's of those that it was of."""
+    found = shares(manifest["objects"])
+    for revision in manifest.get("revisions", ()):
+        gone, held = revision.get("sites_removed", {}), revision.get("bytes_removed", 0)
+        for site_id in gone or ([""] if held else []):
+            events, before = found.get(site_id, (0, 0))
+            found[site_id] = events + gone.get(site_id, 0), before + held
+            held = 0
+    return found
+
+
 def removed(before: Sequence[Mapping[str, Any]], now: Sequence[Mapping[str, Any]], layout: Layout) -> dict[str, Any]:
     """What a manifest says of rows that were taken out of its objects: how many of each site, and bytes; so that what was delivered can be told from it."""
     had, left = shares(before), shares(now)

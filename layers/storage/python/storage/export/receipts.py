@@ -39,7 +39,7 @@ def issue(connection: Connection, settings: Settings, erasure: Erasure, key: byt
         "visitor_hash": f"{erasure.visitor_hash & (2**64 - 1):016x}",
         "requested_at": erasure.requested_at.isoformat(),
         "completed_at": dt.datetime.now(dt.UTC).isoformat(),
-        "searched": ["events", "rejected_events", *sorted({f"{one['destination']} bucket" for one in done})],
+        "searched": ["events", "rejected_events", "quarantined_events", *sorted({f"{one['destination']} bucket" for one in done})],
         "events_erased": erasure.events_erased,
         "rejected_events_erased": erasure.rejected_events_erased,
         "buckets": [

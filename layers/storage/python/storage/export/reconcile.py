@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
-from collections.abc import Mapping
+from collections import Counter
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import orjson
-from cryptography.exceptions import InvalidSignature
 
 from storage import objects
 from storage.destination import Destination
-from storage.errors import StatementMissing
 from storage.export import statements
-from storage.export.manifest import shares
-from storage.export.receipts import sign, verify
+from storage.export.layout import Layout
+from storage.export.manifest import brought
 from storage.settings import Settings
 
 
@@ -48,10 +45,6 @@ def run(settings: Settings, month: str, name: str) -> Reconciliation:
     """
     destination = settings.require_destination(name)
     statement = statements.fetch(settings, month)
-    try:
-        verify(statement, sign(settings.require_privacy_key(), {})["public_key"])
-    except (ValueError, KeyError, TypeError, InvalidSignature):
-        raise StatementMissing(f"the statement of {month} is not as this installation signed it") from None
     outcome = Reconciliation(month, name)
     events, held, hidden = _delivered(destination, month, outcome)
     stated_events: Counter[tuple[str, str]] = Counter()
@@ -77,25 +70,22 @@ def run(settings: Settings, month: str, name: str) -> Reconciliation:
 def _delivered(
     destination: Destination, month: str, outcome: Reconciliation
 ) -> tuple[Counter[tuple[str, str]], Counter[str], set[str]]:
-    """Events by day and site, bytes by day, and the days whose manifests hide sites."""
+    """Events by day and site, bytes by day, and the days of which a manifest hides sites, whose events are by day alone."""
     events: Counter[tuple[str, str]] = Counter()
     held: Counter[str] = Counter()
-    sites: defaultdict[str, set[str]] = defaultdict(set)
+    hidden: set[str] = set()
     for key in objects.keys(destination, f"{destination.prefix}/manifests/date={month}-"):
         manifest = orjson.loads(objects.fetch(destination, key)[0])
         outcome.manifests += 1
         day = str(manifest["window"]["start"])[:10]
-        for site_id, number in _of_sites(manifest).items():
+        rules = {name: manifest.get(name, {}) for name in ("filters", "transforms")}
+        if Layout(formats=("parquet",), **rules).hides("site_id"):
+            hidden.add(day)
+        for site_id, (number, size) in brought(manifest).items():
             events[day, site_id] += number
-            sites[day].add(site_id)
-        held[day] += sum(item["bytes"] for item in manifest["objects"])
-        held[day] += sum(one.get("bytes_removed", 0) for one in manifest.get("revisions", ()))
-    return events, held, {day for day, names in sites.items() if names == {""}}
-
-
-def _of_sites(manifest: Mapping[str, Any]) -> Counter[str]:
-    """The events of each site that a batch brought, those that were taken out since included."""
-    found = Counter({site_id: events for site_id, (events, _) in shares(manifest["objects"]).items()})
-    for revision in manifest.get("revisions", ()):
-        found.update(revision.get("sites_removed", {}))
-    return found
+            held[day] += size
+        held[day] += sum(item["bytes"] for item in manifest["objects"] if not item["rows"])
+    together: Counter[tuple[str, str]] = Counter()
+    for (day, site_id), number in events.items():
+        together[day, "" if day in hidden else site_id] += number
+    return together, held, hidden

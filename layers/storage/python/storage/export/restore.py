@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import tempfile
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from operator import itemgetter
@@ -19,9 +20,9 @@ from storage.errors import RestoreRefused
 from storage.export import balances, handoff, receipts, statements
 from storage.export.decode import BEST, rows
 from storage.export.layout import SCHEMA_VERSION, Layout
-from storage.export.manifest import shares
+from storage.export.manifest import brought
 from storage.export.read import ROWS
-from storage.settings import Settings
+from storage.settings import SIDES, Settings
 
 VISITOR = ROWS.names.index("visitor_id")
 
@@ -90,8 +91,12 @@ def run(settings: Settings, name: str, has_time: Callable[[], bool] = lambda: Tr
                 with connection.transaction():
                     metering.begin_anew(connection, found.manifest["id_range"]["after"])
                     outcome.events += _put_back(connection, source, found.manifest, key)
-                    layout = _layout(settings, found.manifest, held["client"].get(batch_id))
-                    ledger.take_over(connection, found.manifest, layout, list(held))
+                    metering.add_gone(connection, found.manifest["window"]["start"], _gone(found.manifest))
+                    there = {name: every[batch_id] for name, every in held.items() if batch_id in every}
+                    layout = _layout(settings, found.manifest, there)
+                    # Of the batches before it was there a group has none, and of those of other sites none either.
+                    wanted = [one.name for one in destinations if one.name in SIDES or one.name in there]
+                    ledger.take_over(connection, found.manifest, layout, wanted)
                     for one in destinations:
                         if batch_id in held[one.name]:
                             _record(connection, one, held[one.name][batch_id], found.manifest["sites"])
@@ -157,17 +162,26 @@ def _record(connection: Connection, destination: Destination, held: Held, sites:
     )
     revisions = manifest.get("revisions", ())
     ledger.unindexed(connection, batch_id, name)
-    metered = shares(manifest["objects"])
+    metered = brought(manifest)
     ledger.delivered(connection, batch_id, name, held.key, manifest["sequence"], held.sha256, revisions, metered)
 
 
-def _layout(settings: Settings, manifest: Mapping[str, Any], clients: Held | None) -> dict[str, Any]:
-    """How the batch became objects, as far as it matters to whoever lacks it; what the client gets of it is in its own manifest."""
-    rules = Layout.of(settings).model_dump(include={"filters", "transforms", "groups"})
-    if clients:
-        rules |= {name: clients.manifest.get(name, {}) for name in ("filters", "transforms")}
+def _layout(settings: Settings, manifest: Mapping[str, Any], there: Mapping[str, Held]) -> dict[str, Any]:
+    """How the batch became objects, as far as it matters to whoever lacks it; what another side gets of it is in its own manifest."""
+    rules = Layout.of(settings).model_dump(include={"filters", "transforms"})
+    if "client" in there:
+        rules = {name: there["client"].manifest.get(name, {}) for name in rules}
+    groups = {name: held.manifest["filters"]["sites"] for name, held in there.items() if name not in SIDES}
     by_site = any("/site_id=" in item["key"] for item in manifest["objects"])
-    return {**rules, **({"partition_by": "site_id"} if by_site else {})}
+    return {**rules, "groups": groups, **({"partition_by": "site_id"} if by_site else {})}
+
+
+def _gone(manifest: Mapping[str, Any]) -> Counter[str]:
+    """The events of each site that were in a batch once, and were erased or grew too old."""
+    found: Counter[str] = Counter()
+    for revision in manifest.get("revisions", ()):
+        found.update(revision.get("sites_removed", {}))
+    return found
 
 
 class _Erased:

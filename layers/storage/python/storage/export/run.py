@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field
 
 from storage import alarms, database, erasures, ledger, objects, runs, visitors
 from storage.destination import Destination
-from storage.errors import DeliveryFailed, ExportRunning, RedeliveryRefused
+from storage.errors import DeliveryFailed, ExportRunning, RedeliveryRefused, SettingsInvalid
 from storage.export import balances, contract, statements
 from storage.export.deliver import deliver
 from storage.export.layout import Layout
@@ -114,7 +114,7 @@ def _run(connection: database.Connection, settings: Settings, has_time: Callable
                 balances.put(connection, destination, layout.of_destination(destination.name), fence, has_time)
             except DeliveryFailed as error:
                 outcome.failures[destination.name] = str(error)
-    keeper = destinations[-1].name
+    keeper = settings.keeper().name
     if keeper not in outcome.failures:
         try:
             statements.put_due(connection, settings, fence)
@@ -183,7 +183,29 @@ def reopen_lost(settings: Settings) -> int:
                 ]
                 ledger.reopen(connection, missing, destination.name)
                 lost += len(missing)
+            statements.reopen_lost(connection, settings.keeper())
         return lost
+
+    return database.run(settings.require_database(), work)
+
+
+def give_up(settings: Settings, name: str) -> int:
+    """Let go of what a bucket that is not set any more still lacks, and say how many deliveries that was.
+
+    Until then erasures and retention wait for it, as it may come back.
+
+    Raises:
+        SettingsInvalid: it is set.
+        ExportRunning: an export or an erasure is under way.
+    """
+    if any(one.name == name for one in settings.destinations()):
+        raise SettingsInvalid(f"the {name} bucket is set; only what a bucket lacks that is set no more can be given up")
+
+    def work(connection: database.Connection) -> int:
+        with ledger.claim(connection), database.held(connection, 6) as nobody_erases:
+            if not nobody_erases:
+                raise ExportRunning("an erasure is under way; ask again when it is completed")
+            return ledger.give_up(connection, name)
 
     return database.run(settings.require_database(), work)
 

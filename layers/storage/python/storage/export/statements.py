@@ -11,16 +11,18 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import orjson
+from cryptography.exceptions import InvalidSignature
 
 from storage import database, objects, usage, webhooks
 from storage.database import Connection
 from storage.destination import Destination
 from storage.errors import StatementMissing
 from storage.export.delimited import FORMULA
-from storage.export.receipts import sign
+from storage.export.receipts import sign, verify
 from storage.objects import Body
 from storage.settings import Settings
 
+MONTH = re.compile(r"\d{4}-(?:0[1-9]|1[0-2])", re.ASCII)
 KEY = re.compile(r"/usage/(\d{4}-\d\d)\.json$")
 COLUMNS = (
     "day", "site_id", "group", "billed", "events", "bytes", "bot_events", "duplicates", "refused", "withheld",
@@ -37,7 +39,7 @@ def put_due(connection: Connection, settings: Settings, fence: int) -> None:
     Raises:
         DeliveryFailed: the bucket refused or cannot be reached.
     """
-    keeper = settings.require_destinations()[-1]
+    keeper = settings.keeper()
     for (month,) in connection.execute(DUE, {"destinations": [one.name for one in settings.destinations()]}).fetchall():
         _put(connection, settings, keeper, month, fence)
 
@@ -90,9 +92,11 @@ def fetch(settings: Settings, month: str) -> dict[str, Any]:
     """The statement of a month such as `2026-11`, as it lies in the bucket.
 
     Raises:
-        StatementMissing: there is none.
+        StatementMissing: there is none, or it is not as it was signed.
         DeliveryFailed: the bucket cannot be read.
     """
+    if not MONTH.fullmatch(month):
+        raise StatementMissing(f"{month[:20]!r} is no month such as 2026-10")
     row = database.run(
         settings.require_database(),
         lambda connection: connection.execute(
@@ -107,8 +111,23 @@ def fetch(settings: Settings, month: str) -> dict[str, Any]:
     keeper = next((one for one in settings.destinations() if one.bucket == row[0]), None)
     if keeper is None:
         raise StatementMissing(f"the statement of {month} lies in bucket {row[0]}, which is not set any more")
-    statement: dict[str, Any] = orjson.loads(objects.fetch(keeper, row[1])[0])
+    try:
+        statement: dict[str, Any] = orjson.loads(objects.fetch(keeper, row[1])[0])
+        verify(statement, sign(settings.require_privacy_key(), {})["public_key"])
+    except (ValueError, KeyError, TypeError, InvalidSignature):
+        raise StatementMissing(
+            f"{row[1]} of the {keeper.name} bucket is not as this installation signed it; put back what was there"
+        ) from None
     return statement
+
+
+def reopen_lost(connection: Connection, keeper: Destination) -> None:
+    """Forget the statements that a bucket has forgotten, such as that of a LocalStack that was restarted; they are made anew."""
+    for month, key in connection.execute(
+        "/* statements.kept */ SELECT month, key FROM usage_statements WHERE bucket = %s", (keeper.bucket,)
+    ).fetchall():
+        if not objects.exists(keeper, key):
+            connection.execute("/* statements.lost */ DELETE FROM usage_statements WHERE month = %s", (month,))
 
 
 def take_over(connection: Connection, destination: Destination) -> None:
@@ -176,7 +195,7 @@ DUE = """
               FROM export_batches b JOIN export_deliveries d USING (batch_id)
              WHERE d.destination = ANY (%(destinations)s)
              GROUP BY 1) months
-     WHERE is_delivered AND to_id <= (SELECT discovered_to_id FROM discovery_mark)
+     WHERE is_delivered AND month >= (SELECT stated_from FROM discovery_mark) AND to_id <= (SELECT discovered_to_id FROM discovery_mark)
        -- A transaction that was open over the end of the month has ended, and its events are planned.
        AND month < date_trunc('month', least(
                now() - interval '5 minutes',

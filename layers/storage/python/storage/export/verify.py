@@ -84,6 +84,7 @@ def verify(connection: Connection, url: str, destination: Destination) -> Report
         manifests,
         ledger.highest_planned(connection),
         {batch.from_id: batch.to_id for batch in ledger.undelivered(connection)},
+        ledger.first_planned(connection, destination.name),
     )
     planned = ledger.delivered_as(connection, destination.name)
     for key, (manifest, sha256) in manifests.items():
@@ -148,12 +149,12 @@ def _chain(manifests: Manifests) -> Iterator[Finding]:
         expected, before = place + 1, {sha256, *(one["sha256"] for one in manifest.get("revisions", ()))}
 
 
-def _ranges(manifests: Manifests, highest: int, under_way: Mapping[int, int]) -> Iterator[Finding]:
-    """Whether the ranges of ids follow one another, without a gap and without an overlap."""
+def _ranges(manifests: Manifests, highest: int, under_way: Mapping[int, int], first: int) -> Iterator[Finding]:
+    """Whether the ranges of ids follow one another, without a gap and without an overlap, from *first* on or before."""
     ranges = sorted(
         (manifest["id_range"]["after"], manifest["id_range"]["to"], key) for key, (manifest, _) in manifests.items()
     )
-    at = 0
+    at = min([first, *(after for after, _, _ in ranges)])
     for after, to, key in ranges:
         while at < after and at in under_way:
             at = under_way[at]

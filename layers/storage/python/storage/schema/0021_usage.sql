@@ -40,23 +40,40 @@ CREATE TABLE usage_dropped (
 CREATE FUNCTION usage_keep_dropped() RETURNS trigger LANGUAGE plpgsql AS $$
 DECLARE
     mark bigint;
+    each record;
 BEGIN
     -- What is put in the place of another event is no loss.
     IF current_setting('evothesis.replacing', true) = 'on' THEN
         RETURN NULL;
     END IF;
     SELECT discovered_to_id INTO mark FROM discovery_mark FOR SHARE;
-    INSERT INTO usage_dropped AS gone (day, site_id, event_type, events, bytes, bot_events)
-    SELECT (d.created_at AT TIME ZONE 'UTC')::date, coalesce(s.site_id, ''), coalesce(t.event_type, ''),
-           count(*), sum(octet_length(d.raw_event_data::text)), count(*) FILTER (WHERE d.raw_event_data ? '_bot')
-      FROM dropped d
-      LEFT JOIN sites s ON s.site_id = d.site_id AND s.metered
-      LEFT JOIN usage_types t ON t.site_id = s.site_id AND t.event_type = d.event_type
-     WHERE d.id <= mark
-     GROUP BY 1, 2, 3
-        ON CONFLICT ON CONSTRAINT usage_dropped_pkey
-        DO UPDATE SET events = gone.events + excluded.events, bytes = gone.bytes + excluded.bytes,
-                      bot_events = gone.bot_events + excluded.bot_events;
+    -- What nobody has counted yet was used all the same.
+    FOR each IN
+        SELECT (d.created_at AT TIME ZONE 'UTC')::date AS day, coalesce(s.site_id, '') AS site_id,
+               coalesce(t.event_type, '') AS event_type, count(*) AS events,
+               sum(octet_length(d.raw_event_data::text)) AS bytes,
+               count(*) FILTER (WHERE d.raw_event_data ? '_bot') AS bots,
+               count(*) FILTER (WHERE d.id > mark) AS uncounted,
+               coalesce(sum(octet_length(d.raw_event_data::text)) FILTER (WHERE d.id > mark), 0) AS uncounted_bytes,
+               count(*) FILTER (WHERE d.id > mark AND d.raw_event_data ? '_bot') AS uncounted_bots
+          FROM dropped d
+          LEFT JOIN sites s ON s.site_id = d.site_id AND s.metered
+          LEFT JOIN usage_types t ON t.site_id = s.site_id AND t.event_type = d.event_type
+         GROUP BY 1, 2, 3 ORDER BY 1, 2, 3
+    LOOP
+        INSERT INTO usage_dropped AS gone (day, site_id, event_type, events, bytes, bot_events)
+        VALUES (each.day, each.site_id, each.event_type, each.events, each.bytes, each.bots)
+            ON CONFLICT ON CONSTRAINT usage_dropped_pkey
+            DO UPDATE SET events = gone.events + excluded.events, bytes = gone.bytes + excluded.bytes,
+                          bot_events = gone.bot_events + excluded.bot_events;
+        IF each.uncounted > 0 THEN
+            INSERT INTO usage_days AS used (day, site_id, event_type, events, bytes, bot_events)
+            VALUES (each.day, each.site_id, each.event_type, each.uncounted, each.uncounted_bytes, each.uncounted_bots)
+                ON CONFLICT ON CONSTRAINT usage_days_pkey
+                DO UPDATE SET events = used.events + excluded.events, bytes = used.bytes + excluded.bytes,
+                              bot_events = used.bot_events + excluded.bot_events;
+        END IF;
+    END LOOP;
     RETURN NULL;
 END
 $$;
@@ -88,6 +105,21 @@ CREATE TABLE turned_away_events (
 
 -- What a batch brought into a destination of each site when it was first delivered: events, and bytes of its objects.
 ALTER TABLE export_deliveries ADD COLUMN metered jsonb;
+
+-- What an earlier release brought there is counted from what lies there; a month is stated from the next one on, as nobody
+-- knows what was dropped before.
+UPDATE export_deliveries d
+   SET metered = coalesce(
+       (SELECT jsonb_object_agg(site_id, jsonb_build_array(events, bytes))
+          FROM (SELECT site.key AS site_id,
+                       coalesce(sum(site.value::bigint) FILTER (WHERE object ->> 'format' = d.objects -> 0 ->> 'format'), 0) AS events,
+                       trunc(sum((object ->> 'bytes')::bigint * site.value::bigint / nullif((object ->> 'rows')::numeric, 0))) AS bytes
+                  FROM jsonb_array_elements(d.objects) object, jsonb_each_text(object -> 'sites') site
+                 GROUP BY 1) each), '{}')
+ WHERE delivered_at IS NOT NULL;
+ALTER TABLE discovery_mark ADD COLUMN stated_from date NOT NULL DEFAULT '-infinity';
+UPDATE discovery_mark SET stated_from = (date_trunc('month', now() AT TIME ZONE 'UTC') + interval '1 month')::date
+ WHERE EXISTS (SELECT 1 FROM export_batches);
 
 -- What was read before is read once more, to be counted.
 UPDATE sites SET events = 0, agreeing_events = 0, differing_events = 0, bot_events = 0;

@@ -3,3 +3,6 @@ ALTER TABLE sites
     ADD COLUMN handed_off_to    text,
     ADD COLUMN handed_off_at    timestamptz,
     ADD COLUMN handed_off_until timestamptz;
+
+-- A site can be let in before its first event.
+ALTER TABLE sites ALTER COLUMN first_event_id DROP NOT NULL;
