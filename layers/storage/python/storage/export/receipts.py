@@ -8,9 +8,6 @@ import hmac
 from typing import Any
 
 import orjson
-from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from storage import erasures, handoffs, objects, visitors
 from storage.database import Connection
@@ -90,6 +87,8 @@ def suppress_again(connection: Connection, settings: Settings) -> int:
         RestoreRefused: one is not as it was signed.
         DeliveryFailed: a bucket cannot be read.
     """
+    from cryptography.exceptions import InvalidSignature  # noqa: PLC0415
+
     found = 0
     for destination in settings.destinations():
         for name in objects.keys(destination, f"{destination.prefix}/erasures/"):
@@ -118,6 +117,10 @@ def suppress_again(connection: Connection, settings: Settings) -> int:
 
 def sign(key: bytes, receipt: dict[str, Any]) -> dict[str, str]:
     """The signature of a receipt, by Ed25519 (RFC 8032) with a key that is derived from *key*; over its JSON with sorted names."""
+    # What signs is large, and an export that signs nothing goes without it.
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey  # noqa: PLC0415
+    from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat  # noqa: PLC0415
+
     private = Ed25519PrivateKey.from_private_bytes(hmac.digest(key, b"evothesis receipts", "sha256"))
     public = private.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
     return {
@@ -133,6 +136,8 @@ def verify(receipt: dict[str, Any], public_key: str) -> None:
     Raises:
         cryptography.exceptions.InvalidSignature: it is not.
     """
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey  # noqa: PLC0415
+
     public = Ed25519PublicKey.from_public_bytes(base64.b64decode(public_key))
     public.verify(base64.b64decode(receipt["signature"]["value"]), _signed(receipt))
 

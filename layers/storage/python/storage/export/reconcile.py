@@ -50,11 +50,11 @@ def run(settings: Settings, month: str, name: str) -> Reconciliation:
     stated_events: Counter[tuple[str, str]] = Counter()
     stated_bytes: Counter[str] = Counter()
     for line in statement["lines"]:
-        if brought := line["delivered"].get(name):
+        if told := line["delivered"].get(name):
             site_id = "" if line["day"] in hidden else line["site_id"]
-            stated_events[line["day"], site_id] += brought["events"]
-            stated_bytes[line["day"]] += brought["bytes"]
-            outcome.events += brought["events"]
+            stated_events[line["day"], site_id] += told["events"]
+            stated_bytes[line["day"]] += told["bytes"]
+            outcome.events += told["events"]
     outcome.lines = len(stated_events)
     for day, site_id in sorted({*stated_events, *events}):
         both = {"stated": stated_events[day, site_id], "found": events[day, site_id]}

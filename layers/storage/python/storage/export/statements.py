@@ -11,7 +11,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import orjson
-from cryptography.exceptions import InvalidSignature
 
 from storage import database, objects, usage, webhooks
 from storage.database import Connection
@@ -95,6 +94,8 @@ def fetch(settings: Settings, month: str) -> dict[str, Any]:
         StatementMissing: there is none, or it is not as it was signed.
         DeliveryFailed: the bucket cannot be read.
     """
+    from cryptography.exceptions import InvalidSignature  # noqa: PLC0415 - large, and no export needs it
+
     if not MONTH.fullmatch(month):
         raise StatementMissing(f"{month[:20]!r} is no month such as 2026-10")
     row = database.run(
