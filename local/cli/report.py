@@ -29,6 +29,18 @@ def asked(source: str, detail: dict[str, Any]) -> tuple[dict[str, Any] | None, s
     return answer, ""
 
 
+def answered(answer: tuple[int, dict[str, Any]]) -> dict[str, Any]:
+    """What a route of the runtime answered.
+
+    Raises:
+        click.ClickException: it refused; the text is its own.
+    """
+    code, body = answer
+    if code >= 300:
+        raise click.ClickException(body.get("error", {}).get("message") or f"HTTP {code}")
+    return body
+
+
 def report_on(side: str, source: str, as_json: bool, show: Callable[[dict[str, Any]], None]) -> dict[str, Any] | None:
     """Ask the exporter by an event of *source* about the bucket of *side*, and print its report: as JSON, or by *show*.
 

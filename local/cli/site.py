@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 import click
 
-from cli.report import ask
+from cli.report import answered, ask
 from cli.running import Running
 from storage.hosts import canonical
 
@@ -29,8 +29,7 @@ def listing(state: str | None, as_json: bool) -> None:
     """List the sites by name."""
     running, after = Running.find(), ""
     while True:
-        code, answer = running.get(f"/sites?after={quote(after, safe='')}")
-        _be_answered(code, answer)
+        answer = answered(running.get(f"/sites?after={quote(after, safe='')}"))
         for one in answer["sites"]:
             if state in (None, one["state"]):
                 click.echo(json.dumps(one) if as_json else _line(one))
@@ -88,14 +87,8 @@ def handoff(site_id: str, to: str, **reached: str | None) -> None:
 
 
 def _decide(site_id: str, what: str) -> None:
-    code, answer = Running.find().post(f"/sites/{quote(site_id, safe='')}/{what}")
-    _be_answered(code, answer)
+    answer = answered(Running.find().post(f"/sites/{quote(site_id, safe='')}/{what}"))
     click.echo(f"{answer['site_id']} is {answer['state']}")
-
-
-def _be_answered(code: int, answer: dict[str, Any]) -> None:
-    if code >= 300:
-        raise click.ClickException(answer.get("error", {}).get("message") or f"HTTP {code}")
 
 
 def _line(one: dict[str, Any]) -> str:

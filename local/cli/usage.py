@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 
 import click
 
-from cli.report import ask
+from cli.report import answered, ask
 from cli.running import Running
 
 UNITS = ("B", "kB", "MB", "GB", "TB")
@@ -30,7 +30,7 @@ def usage(
         return
     wanted = {"from": from_day, "to": to_day, "site": site, "group": group}
     query = urlencode({name: value for name, value in wanted.items() if value})
-    told = _answered(Running.find().get(f"/usage?{query}"))
+    told = answered(Running.find().get(f"/usage?{query}"))
     click.echo(json.dumps(told, indent=2) if as_json else "\n".join(_report(told)))
 
 
@@ -38,7 +38,7 @@ def usage(
 @click.option("--json", "as_json", is_flag=True, help="Print what differs as JSON.")
 def recount(as_json: bool) -> None:
     """Count all events once more, and say where that is not what was metered; exits with 1 where it is not."""
-    differing = _answered(Running.find().get("/usage/recount"))["differing"]
+    differing = answered(Running.find().get("/usage/recount"))["differing"]
     if as_json:
         click.echo(json.dumps(differing, indent=2))
     elif not differing:
@@ -79,13 +79,6 @@ def reconcile(month: str, bucket: str, as_json: bool) -> None:
             where = f"{one['day']} {one['site_id'] or ''}".rstrip()
             click.echo(f"  {where}: {one['stated']:,} {one['what']} are stated, {one['found']:,} are there", err=True)
     sys.exit(1 if told["differing"] else 0)
-
-
-def _answered(answer: tuple[int, dict[str, Any]]) -> dict[str, Any]:
-    code, body = answer
-    if code >= 300:
-        raise click.ClickException(body.get("error", {}).get("message") or f"HTTP {code}")
-    return body
 
 
 def _report(told: dict[str, Any]) -> list[str]:

@@ -212,10 +212,14 @@ def test_what_is_told_can_be_received_on_this_machine(run, evothesis, tmp_path):
         told = [json.loads(receiver.stdout.readline()) for _ in range(2)]
         assert [one["type"] for one in told] == ["site.discovered", "site.confirmed"]
         assert {one["data"]["site_id"] for one in told} == {"shop.example.com"}
+        assert evothesis("webhooks", "test").out == "taken\n"
+        assert json.loads(receiver.stdout.readline())["type"] == "evothesis.test"
     finally:
         receiver.send_signal(signal.SIGINT)
         receiver.communicate(timeout=10)
     assert receiver.returncode == 0
+    nobody = evothesis("webhooks", "test")
+    assert (nobody.status, "cannot be reached" in nobody.err) == (1, True)
     wrong = evothesis("webhooks", "receive", "--secret", "guess")
     assert (wrong.status, "whsec_$(openssl rand" in wrong.err) == (2, True)
 

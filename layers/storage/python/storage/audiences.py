@@ -24,10 +24,10 @@ Key = tuple[str, str, dt.date]
 def count(connection: Connection, key: bytes, part: Mapping[str, Any]) -> None:
     """Add who is in the events of *part* (`mark` < id <= `end`) of all metered sites, or of `sites`. Needs the turn of discovery."""
     new: dict[Key, tuple[hll_sketch, hll_sketch]] = defaultdict(lambda: (_empty(), _empty()))
-    # In the order of sites and days, so that each is made in one piece; whoever came twice is read once.
-    for kind, query in enumerate((VISITORS, SESSIONS)):
-        for site_id, day, names in connection.execute(query, {"sites": None, **part}).fetchall():
-            hashes = visitors.hashes_of(key, names)
+    # Whoever came twice is read once.
+    for site_id, day, *names in connection.execute(WHO, {"sites": None, **part}).fetchall():
+        for kind, some in enumerate(names):
+            hashes = visitors.hashes_of(key, some or ())
             for period in (("day", day), ("month", day.replace(day=1))):
                 sketch = new[site_id, *period][kind]
                 for one in hashes:
@@ -91,20 +91,14 @@ def _together(new: hll_sketch, stored: bytes | None) -> hll_sketch:
     return both.get_result()
 
 
-VISITORS = """
-    /* audiences.visitors */
-    SELECT e.site_id, (e.created_at AT TIME ZONE 'UTC')::date, array_agg(DISTINCT e.visitor_id)
+WHO = """
+    /* audiences.who */
+    SELECT e.site_id, (e.created_at AT TIME ZONE 'UTC')::date,
+           array_agg(DISTINCT e.visitor_id) FILTER (WHERE e.visitor_id IS NOT NULL),
+           array_agg(DISTINCT e.session_id) FILTER (WHERE e.session_id IS NOT NULL)
       FROM events e JOIN sites s ON s.site_id = e.site_id AND s.metered
      WHERE e.id > %(mark)s AND e.id <= %(end)s AND (%(sites)s::text[] IS NULL OR e.site_id = ANY (%(sites)s))
-       AND e.visitor_id IS NOT NULL AND NOT e.raw_event_data ? '_bot'
-     GROUP BY 1, 2
-"""
-SESSIONS = """
-    /* audiences.sessions */
-    SELECT e.site_id, (e.created_at AT TIME ZONE 'UTC')::date, array_agg(DISTINCT e.session_id)
-      FROM events e JOIN sites s ON s.site_id = e.site_id AND s.metered
-     WHERE e.id > %(mark)s AND e.id <= %(end)s AND (%(sites)s::text[] IS NULL OR e.site_id = ANY (%(sites)s))
-       AND e.session_id IS NOT NULL AND NOT e.raw_event_data ? '_bot'
+       AND (e.visitor_id IS NOT NULL OR e.session_id IS NOT NULL) AND NOT e.raw_event_data ? '_bot'
      GROUP BY 1, 2
 """
 KNOWN = """

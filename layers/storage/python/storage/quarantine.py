@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from psycopg.rows import dict_row
@@ -35,7 +35,7 @@ def keep(connection: Connection, apart: Sequence[Event]) -> Appended:
     return events.append(connection, apart, into="quarantined_events")
 
 
-def settle(connection: Connection, settings: Settings, has_time: Callable[[], bool] = lambda: True) -> None:
+def settle(connection: Connection, settings: Settings) -> None:
     """Move the events of sites that are let in to the others, under new ids, and drop those of refused ones.
 
     They count as received when they are moved. In bites, each of its own transaction: whoever is killed loses nothing.
@@ -46,8 +46,10 @@ def settle(connection: Connection, settings: Settings, has_time: Callable[[], bo
         DELETE FROM quarantined_events WHERE site_id IN (SELECT site_id FROM sites WHERE state = 'refused')
         """
     )
-    let_in = [row[0] for row in connection.execute(LET_IN, _of(settings))]
-    while let_in and has_time():
+    let_in = [
+        row[0] for row in connection.execute(LET_IN, {"named": [*settings.sites], "all": settings.discovery == "auto"})
+    ]
+    while let_in:
         with connection.transaction():
             # Whoever erases finds an event here or there, and not on its way.
             connection.execute("/* quarantine.turn */ SELECT pg_advisory_xact_lock(1163284308, 5)")
@@ -70,10 +72,6 @@ def waiting(connection: Connection, most: int, site_id: str | None = None) -> li
             """,
             {"most": most, "site_id": site_id},
         ).fetchall()
-
-
-def _of(settings: Settings) -> dict[str, Any]:
-    return {"named": [*settings.sites], "all": settings.discovery == "auto"}
 
 
 LET_IN = """
