@@ -17,14 +17,13 @@ from storage import database, events, handoffs, ledger, objects, visitors
 from storage.database import Connection
 from storage.destination import Destination
 from storage.errors import ExportRunning, HandoffInvalid, SettingsInvalid
-from storage.export import contract, manifest
-from storage.export.deliver import CONTENT_TYPES, put_manifest
-from storage.export.encode import EPOCH, Contents, encode
+from storage.export import contract
+from storage.export.encode import EPOCH, Part, encode
+from storage.export.handoff_hour import Written, write_hour
 from storage.export.layout import Layout
 from storage.export.read import record_batches
 from storage.export.transform import Filter, Transform
-from storage.ledger import Batch, Place
-from storage.objects import Body
+from storage.ledger import Batch
 from storage.rules import Filters
 from storage.settings import Format, Settings, one_line
 
@@ -89,22 +88,13 @@ def take_over(connection: Connection, destination: Destination) -> None:
             handoffs.take_over(connection, place, (start, end, unquote(told[3]) if told[3] else None))
 
 
-class Progress(BaseModel):
+class Progress(Written):
     """How far a hand-off is, as much as it takes to go on with it."""
-
-    model_config = ConfigDict(extra="forbid")
 
     prefix: str = ""
     # By what the turns of one hand-off know each other.
     began_at: dt.datetime | None = None
     layout: Layout | None = None
-    next_time: dt.datetime | None = None
-    previous_sha256: str | None = None
-    manifests: int = 0
-    objects: int = 0
-    rows: int = 0
-    bytes: int = 0
-    unfinished: bool = True
 
 
 def run(
@@ -199,31 +189,22 @@ def _hand_off(
         f"{window[0]:%Y%m%dT%H%M%SZ}-{to:012}", after, to, *window, list(layout.formats), layout.model_dump(), []
     )
     of_site, kept = Filter(Filters(sites=(wanted.site_id,) if wanted.site_id else ())), Filter(layout.filters)
-    transform, contents = Transform(layout.filters, layout.transforms, own.hashing_key()), Contents()
+    transform = Transform(layout.filters, layout.transforms, own.hashing_key())
     read = record_batches(settings.require_database(), after, to, by_site=bool(layout.partition_by))
-    rows = of_site.kept(within(read, window))
-    key = settings.require_privacy_key()
-    described = []
-    for part in encode(kept.kept(rows), layout, transform):
-        if part.format == layout.formats[0]:
-            contents.include(part.contents)
+    parts = encode(kept.kept(of_site.kept(within(read, window))), layout, transform)
+    indexed = _indexed(connection, own, settings.require_privacy_key(), parts)
+    write_hour(own, layout, batch, indexed, fence, progress, kept.left_out)
+
+
+def _indexed(connection: Connection, own: Destination, key: bytes, parts: Iterable[Part]) -> Iterator[Part]:
+    """*parts*, each once whoever erases knows who is in it, and so before a byte of it is sent."""
+    for part in parts:
         try:
-            # Before a byte is sent, so that whoever erases knows of it.
             handoffs.keep_index(connection, _place(own), visitors.hashes_of(key, part.visitors.ids()))
-            described.append(manifest.describe(own.prefix, batch, part))
-            body = Body(part.open(), part.size, part.sha256, CONTENT_TYPES[part.format])
-            objects.put(own, described[-1]["key"], body, fence)
-        finally:
+        except BaseException:
             part.close()
-    if not described:
-        return
-    place = Place(progress.manifests + 1, progress.previous_sha256)
-    text = manifest.render(batch, layout, described, contents, kept.left_out, place)
-    _, progress.previous_sha256 = put_manifest(batch, own, text, fence)
-    progress.manifests += 1
-    progress.objects += len(described)
-    progress.rows += contents.rows
-    progress.bytes += sum(item["bytes"] for item in described)
+            raise
+        yield part
 
 
 def within(batches: Iterable[pa.RecordBatch], window: tuple[dt.datetime, dt.datetime]) -> Iterator[pa.RecordBatch]:

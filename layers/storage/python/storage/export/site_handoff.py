@@ -14,16 +14,15 @@ from storage import database, events, ledger, objects, webhooks
 from storage.database import Connection
 from storage.destination import Bucket, Destination
 from storage.errors import HandoffInvalid
-from storage.export import contract, manifest
-from storage.export.deliver import CONTENT_TYPES, put_manifest
-from storage.export.encode import Contents, encode
+from storage.export import contract
+from storage.export.encode import encode
 from storage.export.handoff import HOUR, claim, ids_of, within
+from storage.export.handoff_hour import Written, write_hour
 from storage.export.held import batches_of_site
 from storage.export.layout import Layout
 from storage.export.read import record_batches
 from storage.export.transform import Filter, Transform
-from storage.ledger import Batch, Place
-from storage.objects import Body
+from storage.ledger import Batch
 from storage.rules import Filters, Transforms
 from storage.settings import Settings, one_line
 
@@ -42,21 +41,12 @@ class Wanted(BaseModel):
         return f"s3://{self.to.bucket}/{self.to.prefix}"
 
 
-class Progress(BaseModel):
+class Progress(Written):
     """How far it is, as much as it takes to go on with it."""
 
-    model_config = ConfigDict(extra="forbid")
-
     until: dt.datetime | None = None
-    next_time: dt.datetime | None = None
-    previous_sha256: str | None = None
-    manifests: int = 0
-    objects: int = 0
-    rows: int = 0
-    bytes: int = 0
     # Events that nobody has any more: too old for the database and for every bucket.
     gone: int = 0
-    unfinished: bool = True
 
 
 def run(
@@ -125,27 +115,10 @@ class _Turn:
         progress.unfinished = False
 
     def _hand_off(self, start: dt.datetime, end: dt.datetime) -> None:
-        progress, name = self._progress, f"{start:%Y%m%dT%H%M%SZ}"
-        batch = Batch(name, 0, 0, start, end, list(self.layout.formats), self.layout.model_dump(), [])
-        contents, described = Contents(), list[dict[str, Any]]()
-        for part in encode(self._events(start, end), self.layout, Transform(Filters(), Transforms(), b"")):
-            try:
-                if part.format == self.layout.formats[0]:
-                    contents.include(part.contents)
-                described.append(manifest.describe(self._own.prefix, batch, part))
-                body = Body(part.open(), part.size, part.sha256, CONTENT_TYPES[part.format])
-                objects.put(self._own, described[-1]["key"], body, self.fence)
-            finally:
-                part.close()
-        if not described:
-            return
-        place = Place(progress.manifests + 1, progress.previous_sha256)
-        text = manifest.render(batch, self.layout, described, contents, {}, place)
-        _, progress.previous_sha256 = put_manifest(batch, self._own, text, self.fence)
-        progress.manifests += 1
-        progress.objects += len(described)
-        progress.rows += contents.rows
-        progress.bytes += sum(item["bytes"] for item in described)
+        name, layout = f"{start:%Y%m%dT%H%M%SZ}", self.layout
+        batch = Batch(name, 0, 0, start, end, list(layout.formats), layout.model_dump(), [])
+        parts = encode(self._events(start, end), layout, Transform(Filters(), Transforms(), b""))
+        write_hour(self._own, layout, batch, parts, self.fence, self._progress, {})
 
     def _events(self, start: dt.datetime, end: dt.datetime) -> Iterator[pa.RecordBatch]:
         """The site's events of an hour: those of batches that the database has dropped events of from a bucket, all others its own."""
