@@ -13,15 +13,9 @@ from cli.report import ask
 
 def hand_off(wanted: dict[str, Any], as_json: bool) -> bool:
     """Write what is *wanted* beside the regular stream, hour by hour, and say where; False if it failed."""
-    progress: dict[str, Any] | None = None
-    while progress is None or progress["unfinished"]:
-        progress = ask("evothesis.handoff", {"wanted": wanted, "so_far": progress})
-        if progress is None:
-            return False
-        if as_json:
-            click.echo(json.dumps(progress, indent=2))
-        elif progress["unfinished"]:
-            click.echo(f"up to {progress['next_time']}: {progress['rows']:,} events", err=True)
+    progress = turn_by_turn("evothesis.handoff", wanted, as_json)
+    if progress is None:
+        return False
     if as_json:
         return True
     if not progress["rows"]:
@@ -33,6 +27,20 @@ def hand_off(wanted: dict[str, Any], as_json: bool) -> bool:
             f"in the {wanted['destination']} bucket below {progress['prefix']}/"
         )
     return True
+
+
+def turn_by_turn(source: str, wanted: dict[str, Any], as_json: bool = False) -> dict[str, Any] | None:
+    """Ask the exporter by events of *source* until it is done, and say how far it is; None if it failed, which is said."""
+    progress: dict[str, Any] | None = None
+    while progress is None or progress["unfinished"]:
+        progress = ask(source, {"wanted": wanted, "so_far": progress})
+        if progress is None:
+            return None
+        if as_json:
+            click.echo(json.dumps(progress, indent=2))
+        elif progress["unfinished"]:
+            click.echo(f"up to {progress['next_time']}: {progress['rows']:,} events", err=True)
+    return progress
 
 
 class Moment(click.ParamType[str]):

@@ -10,7 +10,8 @@ from urllib.parse import quote
 
 import click
 
-from cli.report import answered, ask
+from cli.handoff import turn_by_turn
+from cli.report import answered
 from cli.running import Running
 from storage.hosts import canonical
 
@@ -72,13 +73,9 @@ def handoff(site_id: str, to: str, **reached: str | None) -> None:
         raise click.UsageError("--to has to be a bucket and a prefix in it, such as s3://their-bucket/analytics")
     bucket = {"bucket": place[1], "prefix": place[2], **{name: value for name, value in reached.items() if value}}
     wanted = {"site_id": canonical(site_id) or site_id, "to": bucket}
-    progress: dict[str, Any] | None = None
-    while progress is None or progress["unfinished"]:
-        progress = ask("evothesis.site_handoff", {"wanted": wanted, "so_far": progress})
-        if progress is None:
-            sys.exit(1)
-        if progress["unfinished"]:
-            click.echo(f"up to {progress['next_time']}: {progress['rows']:,} events", err=True)
+    progress = turn_by_turn("evothesis.site_handoff", wanted)
+    if progress is None:
+        sys.exit(1)
     click.echo(
         f"{progress['rows']:,} events in {progress['objects']:,} objects, {progress['bytes']:,} bytes, below {to.rstrip('/')}/"
     )
