@@ -11,7 +11,7 @@ PIXEL := pixel/dist/tracking.js
 
 .PHONY: help
 help: ## List the commands
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-12s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-15s %s\n", $$1, $$2}'
 
 # Every start of a function imports what is installed here, so it is compiled once, now.
 export UV_COMPILE_BYTECODE := 1
@@ -79,6 +79,13 @@ benchmark-pixel: setup ## Weigh and time the pixel beside its peers (from npm), 
 	node benchmarks/pixel_size.mjs
 	node benchmarks/pixel_load.mjs
 	node benchmarks/pixel_handlers.mjs
+
+.PHONY: compose-check compose-upgrade
+compose-check: setup ## Build the compose stack, walk through it with a browser, kill each of its parts (needs Docker)
+	$(BIN)/python tests/compose/check.py
+
+compose-upgrade: setup ## Upgrade the compose stack from the first schema under load (needs Docker)
+	$(BIN)/python tests/compose/upgrade.py
 
 SAM := .venv-sam
 $(SAM)/.installed: .ci/sam-requirements.txt $(VENV)/.installed

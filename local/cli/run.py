@@ -12,7 +12,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import click
 import uvloop
@@ -21,7 +21,7 @@ from cli import parameters, static
 from cli.machine import ROOT, Machine, MachineInvalid, require_spelled
 from emulator import schedules, template
 from emulator.runtime import Runtime
-from emulator.server import listen
+from emulator.server import bind, listen
 from services.child import StartFailed
 from services.localstack import LocalStack
 from services.postgres import Postgres
@@ -41,10 +41,12 @@ PREFERRED_INVOKE_PORT = 9001
 
 
 @click.command()
-def run() -> None:
+@click.option("--interim", is_flag=True, help="Stand in for the runtime of this data directory while it is replaced.")
+def run(interim: bool) -> None:
     """Start everything and answer until Ctrl-C.
 
-    PostgreSQL is embedded unless DATABASE_URL is set, S3 unless AWS_ENDPOINT_URL_S3 or CLIENT_S3_BUCKET is.
+    PostgreSQL is embedded unless DATABASE_URL is set, S3 unless AWS_ENDPOINT_URL_S3 or CLIENT_S3_BUCKET is. With
+    --interim it runs beside another on the same database, with the same keys.
     """
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     # It tells of every start and stop under the name of its errors.
@@ -59,14 +61,17 @@ def run() -> None:
     routes = template.load(ROOT / "sam-template.yaml", parameters.of(wanted)).routes
     if taken := machine.aliases.keys() & {route.path for route in routes}:
         raise MachineInvalid(f"EVOTHESIS_ALIASES: {min(taken)} is a route of its own; take another name")
+    keeper = machine
+    if interim:
+        machine = replace(machine, data_dir=machine.data_dir / "interim")
     with ExitStack() as stack:
         stack.enter_context(machine.claim())
-        listener = stack.enter_context(_listener("EVOTHESIS_PORT", machine.host, machine.port))
+        listener = stack.enter_context(_listener("EVOTHESIS_PORT", machine.host, machine.port, bind))
         # What programs on this machine ask for is for them alone, whoever may reach the front.
         behind = stack.enter_context(_invoke_listener(machine))
         for variable, file in SECRETS.items():
             if not os.environ.get(variable):
-                os.environ[variable] = machine.secret(file)
+                os.environ[variable] = keeper.secret(file)
         services = stack.enter_context(_services(machine, wanted))
         _prepare(services.demo_buckets)
         settings = storage_settings.load()
@@ -145,7 +150,7 @@ def _services(machine: Machine, wanted: Settings) -> Iterator[_Services]:
 def _invoke_listener(machine: Machine) -> AbstractContextManager[socket.socket]:
     """Where the Invoke API is; where nobody said, and the usual port is taken, on one that the kernel gives."""
     if machine.invoke_port is not None:
-        return _listener("EVOTHESIS_INVOKE_PORT", "127.0.0.1", machine.invoke_port)
+        return _listener("EVOTHESIS_INVOKE_PORT", "127.0.0.1", machine.invoke_port, listen)
     try:
         return listen("127.0.0.1", PREFERRED_INVOKE_PORT)
     except OSError:
@@ -153,15 +158,21 @@ def _invoke_listener(machine: Machine) -> AbstractContextManager[socket.socket]:
 
 
 @contextmanager
-def _listener(setting: str, host: str, port: int) -> Iterator[socket.socket]:
+def _listener(setting: str, host: str, port: int, take: Callable[[str, int], socket.socket]) -> Iterator[socket.socket]:
     try:
-        listener = listen(host, port)
+        listener = take(host, port)
     except OSError as error:
         if isinstance(error, socket.gaierror) or error.errno == errno.EADDRNOTAVAIL:
             raise MachineInvalid(f"EVOTHESIS_HOST: {host} is no address of this machine") from None
         raise MachineInvalid(f"{setting}: cannot listen on {host}:{port}: {error.strerror}; set another") from None
     with listener:
-        yield listener
+        try:
+            yield listener
+        except OSError as error:
+            # Two that were started at once are both bound; the first that listens has it.
+            if error.errno != errno.EADDRINUSE:
+                raise
+            raise MachineInvalid(f"{setting}: another program took {host}:{port} meanwhile; set another") from None
 
 
 @contextmanager

@@ -1,6 +1,6 @@
 FROM nginx:1.27
 COPY local/containers/nginx/nginx.conf /etc/nginx/nginx.conf
-COPY local/containers/nginx/site.conf local/containers/nginx/proxy.conf /etc/nginx/evothesis/
+COPY local/containers/nginx/site.conf local/containers/nginx/proxy.conf local/containers/nginx/headers.conf /etc/nginx/evothesis/
 RUN rm -rf /etc/nginx/conf.d/* && mkdir -p /etc/nginx/tls
 USER nginx
 EXPOSE 8080 8000

@@ -28,13 +28,21 @@ COPY functions/collect/rules.json /app/functions/collect/
 COPY pixel ./
 RUN npm run --silent build
 
-FROM python:3.11-slim-bookworm
-# As the first process it buries what functions leave behind.
-RUN apt-get update -qq && apt-get install -y -qq --no-install-recommends tini && rm -rf /var/lib/apt/lists/*
+FROM python:3.11-slim-bookworm AS owner
 RUN groupadd --gid 10001 evothesis \
  && useradd --uid 10001 --gid evothesis --no-create-home --home-dir /data --shell /usr/sbin/nologin evothesis \
  && install -d -o evothesis -g evothesis -m 0700 /data /work \
  && install -d -o evothesis -g evothesis -m 0755 /secrets
+
+# An image of its own, which another release leaves as it is: PostgreSQL, which waits for it, runs on.
+FROM owner AS secrets
+COPY local/containers/database_password.py /
+USER evothesis
+CMD ["python", "/database_password.py"]
+
+FROM owner
+# As the first process it buries what functions leave behind.
+RUN apt-get update -qq && apt-get install -y -qq --no-install-recommends tini && rm -rf /var/lib/apt/lists/*
 WORKDIR /app
 COPY --from=python /venv /venv
 COPY --from=python /app /app

@@ -275,17 +275,31 @@ class Server(uvicorn.Server):
         self._on_ready()
 
 
+def bind(host: str, port: int) -> socket.socket:
+    """A socket for *host* and *port*, which listens once it is served: until then whoever comes goes elsewhere.
+
+    Raises:
+        OSError: somebody else listens there, or it is not allowed.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    bound = socket.socket(family)
+    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        bound.bind((host, port))
+    except OSError:
+        bound.close()
+        raise
+    return bound
+
+
 def listen(host: str, port: int) -> socket.socket:
     """A socket that listens on *host* and *port*; until it did, another could be bound to the same.
 
     Raises:
         OSError: somebody else listens there, or it is not allowed.
     """
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listener = bind(host, port)
     try:
-        listener.bind((host, port))
         listener.listen(BACKLOG)
     except OSError:
         listener.close()

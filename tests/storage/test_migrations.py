@@ -44,3 +44,47 @@ def test_a_database_that_does_not_answer_is_named_without_its_password():
         database.connect("postgresql://user:hunter2@127.0.0.1:1/nothing")
     assert "does not answer" in str(raised.value)
     assert "hunter2" not in str(raised.value)
+
+
+def test_a_change_that_waits_for_a_table_gives_way_to_who_writes(empty, monkeypatch):
+    first = migrations.all_migrations()[:17]
+    with database.connect(empty) as connection, monkeypatch.context() as then:
+        then.setattr(migrations, "all_migrations", lambda: first)
+        migrations.migrate(connection)
+    with ThreadPoolExecutor(1) as starter, psycopg.connect(empty) as reader:
+        # An export that reads for long.
+        reader.execute("SELECT * FROM events")
+        with database.connect(empty) as connection, database.connect(empty) as writer:
+            migrating = starter.submit(migrations.migrate, connection)
+            while "0018_webhooks" not in names(writer):
+                write(writer)
+            # Whatever comes next wants the table for itself, and waits in moments; who writes comes in between.
+            for _ in range(20):
+                write(writer)
+            assert not migrating.done()
+            reader.rollback()
+            migrating.result(timeout=30)
+            assert names(writer)[-1] == migrations.all_migrations()[-1].name
+            assert not connection.execute("SELECT 1 FROM pg_index WHERE NOT indisvalid").fetchone()
+
+
+def test_what_failed_in_the_middle_is_finished_by_the_next(empty, monkeypatch):
+    known = migrations.all_migrations()
+    broken = migrations.Migration(known[9].version, known[9].name, known[9].statements + "SELECT 1 / 0;\n")
+    with database.connect(empty) as connection:
+        with monkeypatch.context() as then:
+            then.setattr(migrations, "all_migrations", lambda: (*known[:9], broken, *known[10:]))
+            with pytest.raises(psycopg.errors.DivisionByZero):
+                migrations.migrate(connection)
+        assert names(connection) == [migration.name for migration in known[:9]]
+        assert migrations.migrate(connection) == [migration.name for migration in known[9:]]
+
+
+def names(connection):
+    return [row[0] for row in connection.execute("SELECT name FROM schema_migrations ORDER BY version")]
+
+
+def write(connection):
+    """As the first release did."""
+    connection.execute("SET lock_timeout = '5s'")
+    connection.execute("INSERT INTO events (event_type, timestamp, raw_event_data) VALUES ('page_view', now(), '{}')")

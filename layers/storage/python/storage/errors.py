@@ -34,7 +34,7 @@ class SchemaTooNew(StorageError):
 
 
 class WritersBusy(StorageError):
-    """A writer holds its transaction open, so that nobody can say which events are settled; try again later."""
+    """Somebody holds a transaction open, so that what others wait for cannot be done; try again later."""
 
 
 class ExportRunning(StorageError):
