@@ -49,13 +49,17 @@ def test_every_service_has_a_limit_a_rotated_log_and_no_way_to_more(name):
     assert name == "localstack" or service["read_only"]
 
 
-@pytest.mark.parametrize("name", ["runtime", "nginx"])
+@pytest.mark.parametrize("name", ["runtime", "nginx", "postgres"])
 def test_no_image_of_ours_runs_as_root(name):
     stages = (CONTAINERS / f"{name}.Dockerfile").read_text().split("\nFROM ")
     users = re.findall(r"^USER (\S+)", stages[-1], re.MULTILINE)
     assert users
     assert users[-1] != "root"
-    assert SERVICES["postgres"]["user"] == "postgres"
+
+
+def test_every_image_of_ours_is_one_of_those():
+    built = {service["build"]["dockerfile"] for service in SERVICES.values() if "build" in service}
+    assert built == {f"local/containers/{name}.Dockerfile" for name in ("runtime", "nginx", "postgres")}
 
 
 def test_only_the_sites_are_published_to_the_world():

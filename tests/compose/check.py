@@ -23,6 +23,9 @@ from stack import API, OURS, PARTS, SITE, Load, check, compose, docker, inside, 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "journey"))
 from demo_walk import ARGUMENTS, CHROMIUM, agrees, visitor_of, walk
 
+STREAMED = (
+    "SELECT flush_lsn >= pg_current_wal_flush_lsn() FROM pg_stat_replication WHERE application_name = 'pg_receivewal'"
+)
 HIDDEN = ("/events/count", "/export/status", "/sites", "/usage", "/webhooks", "/erasures", "/visitors/x/events")
 
 
@@ -116,6 +119,23 @@ def kill_each() -> set[str]:
     return acknowledged
 
 
+def lose_the_database() -> set[str]:
+    """Lose PostgreSQL with its volume, and recover it from its backup: nothing that was acknowledged is missing."""
+    with Load() as load:
+        time.sleep(5)
+    # So that there is what only the log has, and all of it: the last milliseconds before a loss are the server's alone.
+    while inside("postgres", "psql", "-U", "evothesis", "-Atc", STREAMED) != "t":
+        time.sleep(0.1)
+    compose("kill", "postgres")
+    compose("rm", "--force", "postgres")
+    docker("volume", "rm", "evothesis-check_postgres")
+    compose("run", "--rm", "--no-deps", "postgres", "backup.sh", "recover", "/var/lib/postgresql/data")
+    up()
+    lost = load.acknowledged.keys() - stored()
+    check(f"the database was lost and recovered: {len(load.acknowledged)} acknowledged, lost {len(lost)}", not lost)
+    return set(load.acknowledged)
+
+
 def main() -> None:
     """Go through all of it."""
     parser = argparse.ArgumentParser()
@@ -135,6 +155,9 @@ def main() -> None:
         up()
         check(f"down and up: all {len(acknowledged):,} events are there", acknowledged <= stored())
         deliver("what arrived meanwhile")
+        acknowledged |= lose_the_database()
+        check(f"all {len(acknowledged):,} events are there", acknowledged <= stored())
+        deliver("what came before the loss")
         for side in ("client", "backup"):
             said = inside("runtime", "evothesis", "verify", side)
             check(f"{side}: {said.splitlines()[-1]}", said.endswith("every event is there once"))

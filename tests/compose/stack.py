@@ -24,7 +24,7 @@ ENVIRON = {
     "EVOTHESIS_API_BIND": "127.0.0.1:18000",
     "EVOTHESIS_S3_BIND": "127.0.0.1:14566",
 }
-OURS = ("runtime", "postgres", "nginx")
+OURS = ("runtime", "postgres", "nginx", "backup")
 PARTS = (*OURS, "localstack")
 
 

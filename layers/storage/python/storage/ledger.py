@@ -349,16 +349,17 @@ def place(connection: Connection, batch_id: str, destination: str, bucket: str) 
     return Place(row[0], row[1], row[2], tuple(row[3] or ()))
 
 
-def has_delivered(connection: Connection, destination: str, bucket: str) -> bool:
-    """Whether any batch was ever delivered to this bucket of a destination."""
+def last_manifest(connection: Connection, destination: str, bucket: str, below: str) -> str:
+    """The key of the last manifest, in the order of their keys, that was written into this bucket *below* a prefix; or nothing."""
     row = connection.execute(
         """
-        /* ledger.has_delivered */
-        SELECT EXISTS (SELECT 1 FROM export_deliveries WHERE destination = %s AND bucket = %s AND sequence IS NOT NULL)
+        /* ledger.last_manifest */
+        SELECT coalesce(max(manifest_key COLLATE "C"), '') FROM export_deliveries
+         WHERE destination = %s AND bucket = %s AND starts_with(manifest_key, %s)
         """,
-        (destination, bucket),
+        (destination, bucket, below),
     ).fetchone()
-    return bool(row and row[0])
+    return str(row[0]) if row else ""
 
 
 def unknown(connection: Connection, batch_ids: Sequence[str]) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
@@ -96,7 +97,7 @@ def _run(connection: database.Connection, settings: Settings, has_time: Callable
         layout.model_dump(exclude={"formats"}),
     )
     outcome = Outcome(planned)
-    ours = [destination for destination in destinations if not _is_of_others(connection, destination, outcome)]
+    ours = [destination for destination in destinations if not _is_beyond(connection, destination, outcome)]
     batches = _asked(connection, ours, has_time, outcome)
     names = {destination.name for destination in ours}
     tells = bool(settings.webhook_url)
@@ -125,24 +126,43 @@ def _run(connection: database.Connection, settings: Settings, has_time: Callable
     return outcome
 
 
-def _is_of_others(connection: database.Connection, destination: Destination, outcome: Outcome) -> bool:
-    """Whether a bucket that this database never delivered to has batches of another one: both could never be told apart."""
-    if ledger.has_delivered(connection, destination.name, destination.bucket):
-        return False
+def _is_beyond(connection: database.Connection, destination: Destination, outcome: Outcome) -> bool:
+    """Whether a bucket has batches that this database knows nothing of: what it delivers could be there already.
+
+    They are of another database, or of this one before it was recovered to an earlier state.
+    """
+    below = f"{destination.prefix}/manifests/"
+    last = ledger.last_manifest(connection, destination.name, destination.bucket, below)
     # Whether it can be read at all, whoever writes finds out.
     with suppress(DeliveryFailed):
-        keys = objects.keys(destination, f"{destination.prefix}/manifests/")
+        keys = [key for folder in _folders_from(below, last) for key in objects.keys(destination, folder)]
         held = [key.rpartition("/")[2].removesuffix(".json") for key in keys]
         if unknown := ledger.unknown(connection, held):
+            where = f"{destination.name} bucket {destination.bucket}"
             outcome.failures[destination.name] = (
-                f"{destination.name} bucket {destination.bucket} has {len(unknown)} batches of another database below "
-                f"{destination.prefix}/; `evothesis restore {destination.name}` puts their events back into an empty one, "
+                f"this database is older than what it delivered: {where} has {len(unknown)} batches that it knows nothing of; "
+                "recover it to its last moment, or `evothesis restore` their events into an empty one"
+                if last
+                else f"{where} has {len(unknown)} batches of another database below {destination.prefix}/; "
+                f"`evothesis restore {destination.name}` puts their events back into an empty one, "
                 f"or set another {destination.name.upper()}_S3_PREFIX"
             )
             if waiting := next(iter(ledger.undelivered(connection)), None):
                 ledger.failed(connection, waiting.batch_id, destination.name, outcome.failures[destination.name])
             return True
     return False
+
+
+def _folders_from(below: str, last: str) -> list[str]:
+    """The folders in which manifests after the *last* can be: those of its day and of each since; all where there is none.
+
+    A listing that begins after a key would be one request, but LocalStack reads such a key in another way than S3.
+    """
+    if not last:
+        return [below]
+    day = dt.date.fromisoformat(last.removeprefix(f"{below}date=")[:10])
+    days = max(0, (dt.datetime.now(dt.UTC).date() - day).days)
+    return [f"{below}date={day + dt.timedelta(more)}/" for more in range(days + 1)]
 
 
 def _asked(
