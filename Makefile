@@ -7,6 +7,7 @@ BIN := $(VENV)/bin
 UV := $(BIN)/uv
 LOCALSTACK := .venv-localstack
 BENCHMARK := .venv-benchmark
+AUDIT := .venv-audit
 PIXEL := pixel/dist/tracking.js
 
 .PHONY: help
@@ -44,7 +45,7 @@ run: setup ## Start PostgreSQL, LocalStack S3 and the runtime on http://127.0.0.
 	@exec $(BIN)/evothesis run
 
 .PHONY: test
-test: setup ## Run the whole suite on real PostgreSQL, LocalStack S3, Chromium, Firefox and WebKit
+test: setup $(AUDIT)/.installed ## Run the whole suite on real PostgreSQL, LocalStack S3, Chromium, Firefox and WebKit
 	cd pixel && npm test --silent
 	$(BIN)/pytest
 
@@ -87,17 +88,31 @@ compose-check: setup ## Build the compose stack, walk through it with a browser,
 compose-upgrade: setup ## Upgrade the compose stack from the first schema under load (needs Docker)
 	$(BIN)/python tests/compose/upgrade.py
 
-SAM := .venv-sam
-$(SAM)/.installed: .ci/sam-requirements.txt $(VENV)/.installed
-	test -x $(SAM)/bin/python || $(PYTHON) -m venv $(SAM)
-	VIRTUAL_ENV=$(SAM) $(UV) pip sync --quiet --require-hashes .ci/sam-requirements.txt
+$(AUDIT)/.installed: .ci/audit-requirements.txt $(VENV)/.installed
+	test -x $(AUDIT)/bin/python || $(PYTHON) -m venv $(AUDIT)
+	VIRTUAL_ENV=$(AUDIT) $(UV) pip sync --quiet --require-hashes .ci/audit-requirements.txt
 	touch $@
 
+.PHONY: audit
+audit: $(AUDIT)/.installed pixel/node_modules/.installed ## Audit template, policies and Dockerfiles, and write what is shipped to build/sbom
+	export SAM_CLI_TELEMETRY=0 AWS_DEFAULT_REGION=us-east-1 && $(AUDIT)/bin/sam validate --lint --template sam-template.yaml
+	$(AUDIT)/bin/checkov --config-file .ci/checkov.yaml --file sam-template.yaml local/containers/*.Dockerfile
+	mkdir -p build/sbom
+	$(AUDIT)/bin/cyclonedx-py requirements local/containers/requirements.txt --output-reproducible --of JSON -o build/sbom/runtime.cdx.json
+	for layer in core http arrow sketches; do $(AUDIT)/bin/cyclonedx-py requirements layers/dependencies/$$layer/requirements.txt \
+	  --output-reproducible --of JSON -o build/sbom/layer-$$layer.cdx.json || exit 1; done
+	cd pixel && npm sbom --sbom-format cyclonedx > ../build/sbom/pixel.cdx.json
+
+.PHONY: audit-online
+audit-online: $(AUDIT)/.installed ## Look for known vulnerabilities in all that is pinned (asks PyPI and npm)
+	for pinned in requirements.txt local/containers/requirements.txt layers/dependencies/*/requirements.txt; do \
+	  $(AUDIT)/bin/pip-audit --strict --disable-pip --require-hashes -r $$pinned || exit 1; done
+	cd pixel && npm audit
+
 .PHONY: sam
-sam: $(SAM)/.installed ## Validate and build every function and layer for AWS (needs python3.13 on the path)
+sam: audit ## Build every function and layer for AWS (needs python3.13 on the path)
 	export SAM_CLI_TELEMETRY=0 AWS_DEFAULT_REGION=us-east-1 && \
-	$(SAM)/bin/sam validate --lint --template sam-template.yaml && \
-	$(SAM)/bin/sam build --template sam-template.yaml --build-dir .aws-sam/build
+	$(AUDIT)/bin/sam build --template sam-template.yaml --build-dir .aws-sam/build
 
 .PHONY: format
 format: setup ## Format the Python code and mend what ruff can
@@ -109,11 +124,11 @@ lock: $(VENV)/.installed ## Resolve and pin every dependency anew
 	$(UV) pip compile pyproject.toml --group dev --extra embedded --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header -q -U -o requirements.txt
 	$(UV) pip compile local/services/localstack-requirements.in --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header -q -U -o local/services/localstack-requirements.txt
 	$(UV) pip compile benchmarks/baseline/requirements.in --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header -q -U -o benchmarks/baseline/requirements.txt
-	$(UV) pip compile .ci/sam-requirements.in --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header -q -U -o .ci/sam-requirements.txt
+	$(UV) pip compile .ci/audit-requirements.in --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header -q -U -o .ci/audit-requirements.txt
 	$(UV) pip compile pyproject.toml --constraint requirements.txt --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate -q -o local/containers/requirements.txt
 	$(UV) pip compile local/containers/node-requirements.in --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate -q -U -o local/containers/node-requirements.txt
 	layers/dependencies/lock.sh
 
 .PHONY: clean
 clean: ## Remove environments and built files (never .data)
-	rm -rf $(VENV) $(LOCALSTACK) $(BENCHMARK) $(SAM) .aws-sam pixel/node_modules pixel/dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) $(LOCALSTACK) $(BENCHMARK) $(AUDIT) .aws-sam build pixel/node_modules pixel/dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

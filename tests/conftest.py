@@ -215,7 +215,8 @@ def run(tmp_path):
         if not ready:
             return SimpleNamespace(status=process.wait(30), output=log.read_text())
         found = _wait_until_ready(process, log)
-        token = (tmp_path / "data" / "admin-token").read_text().strip()
+        made = tmp_path / "data" / "admin-token"
+        token = made.read_text().strip() if made.exists() else ""
         return SimpleNamespace(
             process=process,
             url=found[1],

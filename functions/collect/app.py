@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
-from collect import intake
+from collect import intake, queued
 from collect.beacons import Beacon, from_record
 from collect.intake import Answer
 from httpapi import Api, ApiError, Response, answer
@@ -34,6 +34,7 @@ MOST_RECENT = 1000
 GIF = "GIF89a\1\0\1\0\0\0\0,\0\0\0\0\1\0\1\0\0\2\2D\1\0;"
 api.app.api.binary_types.remove("image/gif")
 
+QUEUED = {"queued": True}
 UNAVAILABLE = {"error": {"code": "database_unavailable", "message": "not stored; send it again"}}
 
 
@@ -47,6 +48,9 @@ def collect() -> Response:
         source_ip=request.context.get("identity", {}).get("sourceIp"),
         request_id=request.context["requestId"],
     )
+    current = settings.current()
+    if current.collect_queue_url and queued.put(current, current.collect_queue_url, beacon):
+        return answer(QUEUED, 202, CORS)
     [reply] = _collect([beacon])
     return answer(reply.body, reply.status, _headers(reply))
 

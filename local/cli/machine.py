@@ -23,7 +23,18 @@ _PATH = re.compile(r"(?:/(?!\.{1,2}(?:/|$))[\w.~-]+)+", re.ASCII)
 # By these names, and those of `storage.settings.Settings`, this machine is set.
 NAMES = frozenset(
     f"EVOTHESIS_{name}"
-    for name in ("ALIASES", "CONFIG", "DATA_DIR", "HOST", "INVOKE_PORT", "LOCALSTACK_PYTHON", "PORT", "TRUSTED_PROXIES")
+    for name in (
+        "ALIASES",
+        "CONFIG",
+        "DATA_DIR",
+        "HOST",
+        "INVOKE_PORT",
+        "LOCALSTACK_PYTHON",
+        "PORT",
+        "SECRETS_ARN",
+        "SECRETS_DIR",
+        "TRUSTED_PROXIES",
+    )
 ) | {"PG_BIN"}
 # So alike are two names of which one is the other misspelled.
 ALIKE = 0.83

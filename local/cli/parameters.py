@@ -28,7 +28,7 @@ _FIELDS = {
 
 
 def of(settings: Settings) -> dict[str, str]:
-    """Every parameter that `sam-template.yaml` declares."""
+    """Every parameter of `sam-template.yaml` that is a setting; the others are AWS's own."""
     sides: dict[str, str] = {"Client": "client", "Backup": "backup"}
     by_name = {destination.name: destination for destination in settings.destinations()}
     buckets = {
@@ -40,6 +40,7 @@ def of(settings: Settings) -> dict[str, str]:
     return {
         "DatabaseUrl": settings.database_url.get_secret_value(),
         "AdminToken": settings.evothesis_admin_token.get_secret_value(),
+        "CollectQueueUrl": settings.collect_queue_url or "",
         "PrivacyKey": settings.privacy_key.get_secret_value(),
         "ExportFormat": ",".join(settings.export_format),
         "ExportSchedule": settings.schedule_expression,
@@ -71,7 +72,7 @@ def of(settings: Settings) -> dict[str, str]:
 
 
 def _limits(settings: Settings) -> dict[str, str]:
-    names = [name for name in Settings.model_fields if name.startswith("collect_")]
+    names = [name for name in Settings.model_fields if name.startswith("collect_max_")]
     return {"".join(part.capitalize() for part in name.split("_")): str(getattr(settings, name)) for name in names}
 
 

@@ -70,7 +70,7 @@ def run(interim: bool) -> None:
         # What programs on this machine ask for is for them alone, whoever may reach the front.
         behind = stack.enter_context(_invoke_listener(machine))
         for variable, file in SECRETS.items():
-            if not os.environ.get(variable):
+            if not getattr(wanted, variable.lower()).get_secret_value():
                 os.environ[variable] = keeper.secret(file)
         services = stack.enter_context(_services(machine, wanted))
         _prepare(services.demo_buckets)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from cli.machine import Machine
+from storage import settings as storage_settings
 
 # As long as a function may take, and a little.
 LONGEST_SECONDS = 930
@@ -50,12 +51,13 @@ class Running:
 
         Raises:
             NotRunning: there is none.
-            MachineInvalid: a setting is wrong.
+            MachineInvalid, SettingsInvalid: a setting is wrong.
         """
         data_dir = Machine.from_environ(os.environ).data_dir
         try:
             at = json.loads((data_dir / "runtime.json").read_text("utf-8"))
-            token = os.environ.get("EVOTHESIS_ADMIN_TOKEN") or (data_dir / "admin-token").read_text("utf-8").strip()
+            set_one = storage_settings.load().evothesis_admin_token.get_secret_value().split()
+            token = set_one[0] if set_one else (data_dir / "admin-token").read_text("utf-8").strip()
         except (OSError, ValueError):
             raise _not_running(data_dir) from None
         return cls(at["url"], at["invoke_url"], token, data_dir)

@@ -38,7 +38,7 @@ PROPERTIES = {
     ),
     HTTP_API: (
         "CorsConfiguration StageName StageVariables",
-        "AccessLogSettings Description Domain FailOnWarnings Name Tags",
+        "AccessLogSettings DefaultRouteSettings Description Domain FailOnWarnings Name RouteSettings Tags",
     ),
     intrinsics.QUEUE: (
         "VisibilityTimeout MessageRetentionPeriod RedrivePolicy",
@@ -49,6 +49,22 @@ PROPERTIES = {
         "Description FlexibleTimeWindow GroupName KmsKeyArn Name",
     ),
 }
+
+# What stands around the functions on AWS, and for which a machine of one's own has other means.
+OF_AWS_ALONE = frozenset(
+    (
+        "AWS::CloudWatch::Alarm",
+        "AWS::EC2::SecurityGroup",
+        "AWS::IAM::ManagedPolicy",
+        "AWS::Lambda::EventSourceMapping",
+        "AWS::Logs::LogGroup",
+        "AWS::RDS::DBInstance",
+        "AWS::RDS::DBSubnetGroup",
+        "AWS::S3::Bucket",
+        "AWS::S3::BucketPolicy",
+        "AWS::SecretsManager::Secret",
+    )
+)
 
 
 def load(path: Path, parameters: Mapping[str, str]) -> Template:
@@ -84,6 +100,8 @@ class _Reading:
 
     def add(self, name: str, resource: Mapping[str, Any]) -> None:
         kind = resource.get("Type")
+        if kind in OF_AWS_ALONE:
+            return
         if kind not in PROPERTIES:
             raise TemplateInvalid(f"{name}: {kind} is not supported here")
         condition = resource.get("Condition")

@@ -18,7 +18,9 @@ SERVICES = {**COMPOSE["services"], **DEMO["services"]}
 FUNCTIONS = ("collect", "export_scheduled", "domain_discovery", "retention", "visitor_deletion")
 
 # What the stack decides itself, and what an image has by its name or by a file.
-OF_THE_STACK = {"AWS_ENDPOINT_URL_S3", "DATABASE_URL", "EVOTHESIS_TRUSTED_PROXIES"}
+OF_THE_STACK = {"AWS_ENDPOINT_URL_S3", "DATABASE_URL", "EVOTHESIS_TRUSTED_PROXIES", "EVOTHESIS_SECRETS_DIR"}
+# What there is on AWS alone.
+OF_AWS = {"COLLECT_QUEUE_URL", "EVOTHESIS_SECRETS_ARN"}
 OF_A_CHECKOUT = {"EVOTHESIS_HOST", "EVOTHESIS_PORT", "EVOTHESIS_INVOKE_PORT", "EVOTHESIS_DATA_DIR", "EVOTHESIS_CONFIG",
                  "EVOTHESIS_LOCALSTACK_PYTHON", "PG_BIN"}  # fmt: skip
 
@@ -26,7 +28,7 @@ OF_A_CHECKOUT = {"EVOTHESIS_HOST", "EVOTHESIS_PORT", "EVOTHESIS_INVOKE_PORT", "E
 def test_the_runtime_gets_every_setting_that_is_set_where_the_stack_is_started():
     passed = {name for name, value in SERVICES["runtime"]["environment"].items() if value is None}
     every = {name.upper() for name in Settings.model_fields} | NAMES
-    assert passed == every - OF_THE_STACK - OF_A_CHECKOUT
+    assert passed == every - OF_THE_STACK - OF_A_CHECKOUT - OF_AWS
 
 
 def test_no_route_of_the_operators_is_on_the_port_of_the_sites():

@@ -73,7 +73,7 @@ def test_every_setting_is_documented_and_no_other():
     documented = set(re.findall(r"^\| `([A-Z][A-Z0-9_]+)`", (ROOT / "docs" / "settings.md").read_text(), re.MULTILINE))
     of_the_machine = set(re.findall(r'environ\.get\("(\w+)"\)', (ROOT / "local" / "cli" / "machine.py").read_text()))
     assert documented == {name.upper() for name in Settings.model_fields} | NAMES
-    assert of_the_machine == NAMES - {"EVOTHESIS_CONFIG", "PG_BIN"}
+    assert of_the_machine == NAMES - {"EVOTHESIS_CONFIG", "EVOTHESIS_SECRETS_ARN", "EVOTHESIS_SECRETS_DIR", "PG_BIN"}
 
 
 def test_every_setting_reaches_a_function_under_its_name():

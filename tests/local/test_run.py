@@ -144,3 +144,14 @@ def test_the_admin_token_is_readable_by_its_owner_alone(run, tmp_path):
     run()
     for name in ("admin-token", "database-url"):
         assert (tmp_path / "data" / name).stat().st_mode & 0o777 == 0o600
+
+
+def test_a_secret_in_a_file_is_not_made_anew_and_the_commands_know_it(run, tmp_path):
+    folder = tmp_path / "secrets"
+    folder.mkdir()
+    (folder / "EVOTHESIS_ADMIN_TOKEN").write_text("token-of-a-file another-one")
+    running = run(EVOTHESIS_SECRETS_DIR=str(folder))
+    assert not (tmp_path / "data" / "admin-token").exists()
+    for token in ("token-of-a-file", "another-one"):
+        answer = httpx.get(f"{running.url}/events/count", headers={"Authorization": f"Bearer {token}"})
+        assert answer.status_code == 200

@@ -24,6 +24,7 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from storage import vault
 from storage.destination import (
     PORT,
     Bucket,
@@ -76,7 +77,10 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(frozen=True, extra="forbid", env_ignore_empty=True)
 
     database_url: SecretStr = Field(default=SecretStr(""), description="PostgreSQL, as a libpq URL")
-    evothesis_admin_token: SecretStr = Field(default=SecretStr(""), description="bearer token of the admin routes")
+    evothesis_admin_token: SecretStr = Field(
+        default=SecretStr(""),
+        description="bearer token of the admin routes; two with a space between while one replaces the other",
+    )
     privacy_key: SecretStr = Field(default=SecretStr(""), description="the key of the hashes of visitors' ids")
 
     client_s3_bucket: BucketName | None = None
@@ -162,6 +166,9 @@ class Settings(BaseSettings):
     )
     webhook_allow_private: bool = False
 
+    collect_queue_url: str | None = Field(
+        default=None, description="an SQS queue in which beacons wait for the database"
+    )
     collect_max_body_bytes: Annotated[int, Field(ge=1024, le=2_097_152)] = 1_048_576
     collect_max_events: Annotated[int, Field(ge=1, le=10_000)] = 500
     collect_max_depth: Annotated[int, Field(ge=2, le=100)] = 16
@@ -441,14 +448,27 @@ def _has_host(url: str) -> bool:
 
 
 def load() -> Settings:
-    """Read the settings from the environment and, over it, the YAML file that `EVOTHESIS_CONFIG` names.
+    """Read the settings: over the environment the YAML file that `EVOTHESIS_CONFIG` names, and what neither says from secrets.
+
+    Secrets are files named as settings are, in the folder `EVOTHESIS_SECRETS_DIR`, or objects of JSON in AWS Secrets
+    Manager whose ARNs are in `EVOTHESIS_SECRETS_ARN`.
 
     Raises:
         SettingsInvalid: with one line that names the setting and says how to mend it.
     """
     file = os.environ.get("EVOTHESIS_CONFIG")
+    folder = os.environ.get("EVOTHESIS_SECRETS_DIR")
+    given = from_yaml(Path(file)) if file else {}
+    kept = vault.secrets_of(os.environ.get("EVOTHESIS_SECRETS_ARN", ""))
+    if wrong := sorted(kept.keys() - Settings.model_fields.keys()):
+        raise SettingsInvalid(
+            f"EVOTHESIS_SECRETS_ARN: {wrong[0].upper()} is not a setting; `docs/settings.md` lists them"
+        )
+    # What is said in the environment goes before what is kept.
+    kept = {name: value for name, value in kept.items() if not os.environ.get(name.upper())}
     try:
-        return Settings(**(from_yaml(Path(file)) if file else {}))
+        source: dict[str, Any] = {"_secrets_dir": vault.folder(folder)}
+        return Settings(**source, **(kept | given))
     except ValidationError as error:
         raise SettingsInvalid(one_line(error)) from None
 
