@@ -94,9 +94,10 @@ $(AUDIT)/.installed: .ci/audit-requirements.txt $(VENV)/.installed
 	touch $@
 
 .PHONY: audit
-audit: $(AUDIT)/.installed pixel/node_modules/.installed ## Audit template, policies and Dockerfiles, and write what is shipped to build/sbom
+audit: $(AUDIT)/.installed pixel/node_modules/.installed ## Audit template, policies, Dockerfiles and alerts (promtool is in Debian's prometheus), and write what is shipped to build/sbom
 	export SAM_CLI_TELEMETRY=0 AWS_DEFAULT_REGION=us-east-1 && $(AUDIT)/bin/sam validate --lint --template sam-template.yaml
 	$(AUDIT)/bin/checkov --config-file .ci/checkov.yaml --file sam-template.yaml local/containers/*.Dockerfile
+	promtool check rules local/monitoring/alerts.yml && promtool test rules local/monitoring/alerts_test.yml
 	mkdir -p build/sbom
 	$(AUDIT)/bin/cyclonedx-py requirements local/containers/requirements.txt --output-reproducible --of JSON -o build/sbom/runtime.cdx.json
 	for layer in core http arrow sketches; do $(AUDIT)/bin/cyclonedx-py requirements layers/dependencies/$$layer/requirements.txt \

@@ -34,6 +34,8 @@ def domain_discovery(event: dict[str, Any], context: Any) -> dict[str, Any]:
     discovered = database.run(url, lambda connection: discovery.discover(connection, current))
     if discovered:
         api.logger.info("sites_discovered", sites=discovered)
+    api.count(SitesDiscovered=len(discovered))
+    api.level(DatabaseBytes=database.run(url, database.size))
     database.run(url, lambda connection: alarms.watch_lag(connection, current.lag_limit))
     told = database.run(url, lambda connection: webhooks.send_due(connection, current, clock(context)))
     if told["failed"]:

@@ -30,6 +30,7 @@ NAMES = frozenset(
         "HOST",
         "INVOKE_PORT",
         "LOCALSTACK_PYTHON",
+        "METRICS_PORT",
         "PORT",
         "SECRETS_ARN",
         "SECRETS_DIR",
@@ -68,6 +69,7 @@ class Machine:
     host: str
     port: int
     invoke_port: int | None
+    metrics_port: int | None
     data_dir: Path
     trusted_proxies: tuple[Network, ...]
     localstack_python: Path
@@ -81,6 +83,7 @@ class Machine:
             MachineInvalid: one of them is wrong.
         """
         invoke_port = environ.get("EVOTHESIS_INVOKE_PORT")
+        metrics_port = environ.get("EVOTHESIS_METRICS_PORT")
         proxies = []
         for text in filter(None, (environ.get("EVOTHESIS_TRUSTED_PROXIES") or "").replace(",", " ").split()):
             try:
@@ -92,6 +95,7 @@ class Machine:
             host=environ.get("EVOTHESIS_HOST") or "127.0.0.1",
             port=_port("EVOTHESIS_PORT", environ.get("EVOTHESIS_PORT") or "8000"),
             invoke_port=_port("EVOTHESIS_INVOKE_PORT", invoke_port) if invoke_port else None,
+            metrics_port=_port("EVOTHESIS_METRICS_PORT", metrics_port) if metrics_port else None,
             data_dir=Path(environ.get("EVOTHESIS_DATA_DIR") or ".data").resolve(),
             trusted_proxies=tuple(proxies),
             localstack_python=Path(python),

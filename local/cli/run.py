@@ -7,6 +7,7 @@ import errno
 import json
 import logging
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from dataclasses import dataclass, field, replace
 
 import click
 import uvloop
+from prometheus_client import Gauge, start_http_server
 
 from cli import parameters, static
 from cli.machine import ROOT, Machine, MachineInvalid, require_spelled
@@ -69,6 +71,7 @@ def run(interim: bool) -> None:
         listener = stack.enter_context(_listener("EVOTHESIS_PORT", machine.host, machine.port, bind))
         # What programs on this machine ask for is for them alone, whoever may reach the front.
         behind = stack.enter_context(_invoke_listener(machine))
+        stack.enter_context(_metrics(machine))
         for variable, file in SECRETS.items():
             if not getattr(wanted, variable.lower()).get_secret_value():
                 os.environ[variable] = keeper.secret(file)
@@ -173,6 +176,28 @@ def _listener(setting: str, host: str, port: int, take: Callable[[str, int], soc
             if error.errno != errno.EADDRINUSE:
                 raise
             raise MachineInvalid(f"{setting}: another program took {host}:{port} meanwhile; set another") from None
+
+
+@contextmanager
+def _metrics(machine: Machine) -> Iterator[None]:
+    """What Prometheus asks for, on a port that has nothing else, for as long as the block runs."""
+    free = Gauge("evothesis_disk_free_bytes", "What is left on the disk of the data directory.")
+    free.set_function(lambda: shutil.disk_usage(machine.data_dir).free)
+    if machine.metrics_port is None:
+        yield
+        return
+    try:
+        server, thread = start_http_server(machine.metrics_port, machine.host)
+    except OSError as error:
+        raise MachineInvalid(
+            f"EVOTHESIS_METRICS_PORT: cannot listen on {machine.metrics_port}: {error.strerror}"
+        ) from None
+    try:
+        yield
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
 
 
 @contextmanager

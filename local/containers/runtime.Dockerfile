@@ -50,11 +50,11 @@ COPY --from=pixel /app/pixel/dist pixel/dist
 COPY pixel/demo pixel/demo
 COPY sam-template.yaml ./
 ENV PATH=/venv/bin:$PATH PYTHONDONTWRITEBYTECODE=1 \
-    EVOTHESIS_DATA_DIR=/data EVOTHESIS_HOST=0.0.0.0 TMPDIR=/work
+    EVOTHESIS_DATA_DIR=/data EVOTHESIS_HOST=0.0.0.0 EVOTHESIS_METRICS_PORT=9100 TMPDIR=/work
 RUN printf '#!/bin/sh\nexec /venv/bin/python -c "import sys; from cli.main import main; sys.exit(main())" "$@"\n' > /venv/bin/evothesis \
  && chmod 755 /venv/bin/evothesis
 USER evothesis
-EXPOSE 8000
+EXPOSE 8000 9100
 HEALTHCHECK --interval=5s --timeout=5s --start-period=60s --retries=6 \
   CMD ["python", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:8000/health', timeout=4)"]
 STOPSIGNAL SIGTERM

@@ -133,6 +133,16 @@ def test_no_module_has_a_name_that_says_nothing():
     assert not [name for name in TRACKED if name.endswith(".py") and Path(name).stem in nothing]
 
 
+@pytest.mark.parametrize("name", ["runbook", "security"])
+def test_what_a_page_says_is_shown_by_tests_that_there_are(name):
+    page = (ROOT / "docs" / f"{name}.md").read_text("utf-8")
+    named = re.findall(r"`(tests/[\w/]+\.py)(?:::(\w+))?`", page)
+    assert len(named) > 15
+    for file, function in named:
+        assert not function or f"\ndef {function}(" in (ROOT / file).read_text("utf-8"), function
+        assert (ROOT / file).is_file()
+
+
 def test_every_claim_of_the_privacy_page_names_a_test_that_there_is():
     page = (ROOT / "docs" / "privacy.md").read_text("utf-8")
     named = re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", page)

@@ -23,6 +23,7 @@ ENVIRON = {
     "EVOTHESIS_SITE_BIND": "127.0.0.1:18080",
     "EVOTHESIS_API_BIND": "127.0.0.1:18000",
     "EVOTHESIS_S3_BIND": "127.0.0.1:14566",
+    "EVOTHESIS_METRICS_BIND": "127.0.0.1:19100",
 }
 OURS = ("runtime", "postgres", "nginx", "backup")
 PARTS = (*OURS, "localstack")

@@ -142,6 +142,12 @@ class Api:
             self._metrics.add_metric(name=name, unit=MetricUnit.Seconds, value=value)
             self._measured = True
 
+    def level(self, **numbers: float) -> None:
+        """Say how many or how much there is now, each under its name in CamelCase."""
+        for name, value in numbers.items():
+            self._metrics.add_metric(name=name, unit=MetricUnit.NoUnit, value=value)
+            self._measured = True
+
     def handler(self, event: Event, context: Any) -> Any:
         """The Lambda handler: tells by its shape what *event* is."""
         self.logger.append_keys(request_id=getattr(context, "aws_request_id", None))
