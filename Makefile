@@ -110,6 +110,10 @@ audit-online: $(AUDIT)/.installed ## Look for known vulnerabilities in all that 
 	  $(AUDIT)/bin/pip-audit --strict --disable-pip --require-hashes -r $$pinned || exit 1; done
 	cd pixel && npm audit
 
+.PHONY: docs
+docs: setup ## Make the site of docs/ with the reference out of the code, in build/site
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
+
 .PHONY: sam
 sam: audit ## Build every function and layer for AWS (needs python3.13 on the path)
 	export SAM_CLI_TELEMETRY=0 AWS_DEFAULT_REGION=us-east-1 && \

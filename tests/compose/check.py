@@ -12,6 +12,7 @@ import io
 import json
 import sys
 import time
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,11 @@ def look_at_the_front(admin: dict[str, str]) -> None:
     hidden = {path: httpx.get(f"{SITE}{path}", headers=admin).status_code for path in HIDDEN}
     check("no route of the operator's is on the sites' port", set(hidden.values()) == {404})
     check("the API wants its token", httpx.get(f"{API}/events/count").status_code == 401)
+    wrong = {"Authorization": "Bearer a-guess"}
+    with httpx.Client() as client:
+        guesses = Counter(client.get(f"{API}/events/count", headers=wrong).status_code for _ in range(200))
+    check(f"who guesses tokens is held up: {dict(guesses)}", guesses[429] > guesses[401])
+    time.sleep(6)
     large = httpx.post(f"{SITE}/collect", content=b"x" * 1_100_000)
     check("a body that is too large is refused", large.status_code == 413)
 

@@ -1,4 +1,4 @@
-"""The five-minute walk of the README, word for word."""
+"""The walks of the README and of the tutorial, word for word."""
 
 import json
 import os
@@ -9,7 +9,12 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-BLOCKS = re.findall(r"^```bash\n(.*?)^```", (ROOT / "README.md").read_text(), re.MULTILINE | re.DOTALL)
+MARK = "echo ======"
+
+
+def walk_of(page):
+    """Every block of a page that is to be typed, in order."""
+    return re.findall(r"^```bash\n(.*?)^```", (ROOT / page).read_text(), re.MULTILINE | re.DOTALL)
 
 
 @pytest.fixture
@@ -38,8 +43,7 @@ def shell(run, tmp_path):
 
 
 def test_every_step_does_what_the_readme_says(shell):
-    mark = "echo ======"
-    outputs = shell(f"\n{mark}\n".join(BLOCKS)).split("======\n")
+    outputs = shell(f"\n{MARK}\n".join(walk_of("README.md"))).split("======\n")
     recent, collect, export, listings, query, table = outputs
     assert json.loads(recent) == {"events": []}
     assert json.loads(collect) == {"accepted": 1, "duplicates": 0, "rejected": []}
@@ -47,3 +51,39 @@ def test_every_step_does_what_the_readme_says(shell):
     assert listings.count(".parquet") == listings.count("/manifests/") == 2
     assert re.search(r"shop\.example\.com.*page_view.*1", query)
     assert re.search(r"page_view https://shop\.example\.com/\?utm_source=newsletter 20\d\d-", table)
+
+
+def test_every_step_does_what_the_tutorial_says(shell):
+    outputs = shell(f"\n{MARK}\n".join(walk_of("docs/tutorial.md"))).split("======\n")
+    sent, kept_out, delivered, question, erased, after = outputs
+    assert sent.count('"accepted":2') == 3
+    assert kept_out.splitlines()[0].endswith("204")
+    assert "events     7" in kept_out
+    assert delivered.count("every event is there once") == 2
+    assert re.search(r"3 +│ +60", question)
+    assert "completed" in erased
+    assert "anna" not in after
+    assert "every event is there once" in after
+    assert re.search(r"visitor-ben +│ +2", after)
+
+
+def test_no_page_has_a_command_that_looks_typed_and_is_not_run():
+    # What is run is `bash`; what is shown, with its prompt or as a piece of configuration, is anything else.
+    for page in (ROOT / "docs").glob("*.md"):
+        assert page.name == "tutorial.md" or not walk_of(page)
+
+
+def test_every_command_that_the_readme_lists_is_there():
+    listed = re.findall(r"^\$ \.venv/bin/evothesis ([^#\n]+)", (ROOT / "README.md").read_text(), re.MULTILINE)
+    assert len(listed) > 10
+    for line in listed:
+        words = line.split()
+        command = [word for word in words if re.fullmatch(r"[a-z]+", word)][
+            : 2 if words[0] in ("visitor", "site", "webhooks") else 1
+        ]
+        said = subprocess.run(
+            [ROOT / ".venv/bin/evothesis", *command, "--help"], capture_output=True, text=True, check=False
+        )
+        assert said.returncode == 0, line
+        for option in re.findall(r"(?<!\S)--?[a-z][a-z-]*", line):
+            assert option in said.stdout, line

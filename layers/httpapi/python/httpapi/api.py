@@ -81,6 +81,8 @@ class Api:
         # Written to the log, where CloudWatch reads them on AWS and the runtime on a machine of one's own.
         self._metrics = Metrics(namespace="Evothesis", service=name)
         self._measured = False
+        # Method and path of what anybody may ask.
+        self.public: set[tuple[str, str]] = set()
         self.app = Chalice(app_name=name, configure_logs=False)
         self.app.register_middleware(_in_our_words, "http")
         self._schedule: Callable[[Event, Any], object] | None = None
@@ -114,6 +116,8 @@ class Api:
                     self.logger.exception("unhandled_error")
                     return _refusal(ApiError(500, "internal_error", "this is our fault; the log has it by request id"))
 
+            if public:
+                self.public.add((method, path))
             self.app.route(path, methods=[method], content_types=list(content_types))(door)
             return view
 
