@@ -181,7 +181,7 @@ def test_what_is_not_supported_is_refused_with_name_and_line(load_function, prop
 @pytest.mark.parametrize(
     ("resource", "message"),
     [
-        ({"Type": "AWS::S3::Bucket"}, "R: AWS::S3::Bucket is not supported here"),
+        ({"Type": "AWS::SNS::Topic"}, "R: AWS::SNS::Topic is not supported here"),
         ({"Type": "AWS::SQS::Queue", "Properties": {"FifoQueue": True}}, "R: FifoQueue is not supported here"),
         (
             {"Type": "AWS::Serverless::HttpApi", "Properties": {"Auth": {}}},
@@ -205,3 +205,8 @@ def test_a_resource_that_is_not_supported_is_refused(load, resource, message):
 def test_parameters_are_checked(load, parameters, given, message):
     with pytest.raises(TemplateInvalid, match=message):
         load({}, given, Parameters=parameters)
+
+
+def test_what_stands_around_the_functions_on_aws_alone_is_passed_over(load_function):
+    others = {"Alarm": {"Type": "AWS::CloudWatch::Alarm", "Properties": {"Anything": {"Fn::Select": [0, []]}}}}
+    assert set(load_function(others=others).functions) == {"F"}
