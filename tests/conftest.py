@@ -19,6 +19,7 @@ import psycopg
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from moto import mock_aws
 
 from emulator import http_event, template
 from emulator.routes import RouteTable
@@ -196,6 +197,15 @@ def call(environ, sam_template):
         )
 
     return call
+
+
+@pytest.fixture
+def aws(monkeypatch):
+    """AWS's services, as moto has them, for whoever asks them by what is in the environment."""
+    for name, value in {"ACCESS_KEY_ID": "a", "SECRET_ACCESS_KEY": "b", "DEFAULT_REGION": "us-east-1"}.items():
+        monkeypatch.setenv(f"AWS_{name}", value)
+    with mock_aws():
+        yield
 
 
 @pytest.fixture

@@ -5,27 +5,18 @@ import json
 
 import boto3
 import pytest
-from moto import mock_aws
 
 import collect.app
 from storage import buffer
 
 
 @pytest.fixture
-def queue(environ, monkeypatch):
-    for name, value in {
-        "AWS_ACCESS_KEY_ID": "a",
-        "AWS_SECRET_ACCESS_KEY": "b",
-        "AWS_DEFAULT_REGION": "us-east-1",
-    }.items():
-        monkeypatch.setenv(name, value)
-    monkeypatch.delenv("AWS_ENDPOINT_URL_S3", raising=False)
-    with mock_aws():
-        buffer._client.cache_clear()
-        sqs = boto3.client("sqs")
-        url = sqs.create_queue(QueueName="beacons")["QueueUrl"]
-        environ["COLLECT_QUEUE_URL"] = url
-        yield sqs, url
+def queue(aws, environ):
+    buffer._client.cache_clear()
+    sqs = boto3.client("sqs")
+    url = sqs.create_queue(QueueName="beacons")["QueueUrl"]
+    environ["COLLECT_QUEUE_URL"] = url
+    yield sqs, url
     buffer._client.cache_clear()
 
 

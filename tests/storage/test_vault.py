@@ -5,7 +5,6 @@ import os
 
 import boto3
 import pytest
-from moto import mock_aws
 
 from storage import access, settings, vault
 from storage.errors import SettingsInvalid
@@ -48,27 +47,18 @@ def test_a_folder_that_is_not_there_is_named(environ):
 
 
 @pytest.fixture
-def manager(monkeypatch, environ):
+def manager(aws, monkeypatch, environ):
     """Keep texts as secrets, and name their ARNs."""
-    for name, value in {
-        "AWS_ACCESS_KEY_ID": "a",
-        "AWS_SECRET_ACCESS_KEY": "b",
-        "AWS_DEFAULT_REGION": "us-east-1",
-    }.items():
-        monkeypatch.setenv(name, value)
     # So that it is set back.
     monkeypatch.setenv("PGPASSWORD", "")
-    with mock_aws():
-        client = boto3.client("secretsmanager")
+    client = boto3.client("secretsmanager")
 
-        def keep(*texts):
-            arns = [
-                client.create_secret(Name=f"s{number}", SecretString=text)["ARN"] for number, text in enumerate(texts)
-            ]
-            environ["EVOTHESIS_SECRETS_ARN"] = ",".join(arns)
-            vault.secrets_of.cache_clear()
+    def keep(*texts):
+        arns = [client.create_secret(Name=f"s{number}", SecretString=text)["ARN"] for number, text in enumerate(texts)]
+        environ["EVOTHESIS_SECRETS_ARN"] = ",".join(arns)
+        vault.secrets_of.cache_clear()
 
-        yield keep
+    yield keep
     vault.secrets_of.cache_clear()
 
 
