@@ -200,7 +200,7 @@ def call(environ, sam_template):
 
 
 @pytest.fixture
-def aws(monkeypatch):
+def aws(environ, monkeypatch):
     """AWS's services, as moto has them, for whoever asks them by what is in the environment."""
     for name, value in {"ACCESS_KEY_ID": "a", "SECRET_ACCESS_KEY": "b", "DEFAULT_REGION": "us-east-1"}.items():
         monkeypatch.setenv(f"AWS_{name}", value)
