@@ -18,7 +18,8 @@ export PGPASSWORD PGCONNECT_TIMEOUT=5
 say() { printf '%s backup: %s\n' "$(date -u +%FT%TZ)" "$*"; }
 # Their names are their times, so the last of them is the newest.
 bases() { find "$BACKUPS/base" -mindepth 1 -maxdepth 1 -type d ! -name '*.new' | sort; }
-is_due() { test -z "$(find "$BACKUPS/base" -mindepth 1 -maxdepth 1 -type d ! -name '*.new' -mmin "-$((EVERY_HOURS * 60))")"; }
+# The mark goes where the log has a gap: what is older than that is no base of what comes.
+is_due() { test ! -e "$BACKUPS/whole" || test -z "$(find "$BACKUPS/base" -mindepth 1 -maxdepth 1 -type d ! -name '*.new' -mmin "-$((EVERY_HOURS * 60))")"; }
 begins_at() { tar -xzOf "$1/base.tar.gz" backup_label | sed -n 's/^START WAL LOCATION: .* (file \([0-9A-F]*\))$/\1/p'; }
 
 base() {
@@ -32,29 +33,33 @@ base() {
   pg_archivecleanup -x .partial "$BACKUPS/wal" "$(begins_at "$(bases | head -n 1)")"
 }
 
-# What the server dropped before it was streamed is a gap: what came before it is of use to older base backups alone.
-mend_gap() {
-  local dropped; dropped=$(psql -XAtqc "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots
-    WHERE slot_name = '$SLOT' AND wal_status = 'lost'" postgres | wc -l)
-  test "$dropped" -eq 0 || {
-    say "the log was not streamed for too long and has a gap; a new base backup follows"
-    mv "$BACKUPS/wal" "$BACKUPS/wal-until-$(date -u +%Y%m%dT%H%M%SZ)"
-    mkdir -p "$BACKUPS/wal"
-    base
-  }
+# A log that goes on somewhere else than where it ended is none: the server dropped what was not fetched for too long, or it
+# was recovered, and has no slot. What there is of it is of use to older base backups alone, for as long as there are any.
+begin_anew_after_a_gap() {
+  local slot; slot=$(psql -XAtqc "SELECT wal_status FROM pg_replication_slots WHERE slot_name = '$SLOT'" postgres)
+  if test "${slot:-lost}" != lost; then return; fi
+  if test -n "$slot"; then psql -XAtqc "SELECT pg_drop_replication_slot('$SLOT')" postgres >/dev/null; fi
+  pg_receivewal --slot="$SLOT" --create-slot --no-password
+  if test -z "$(ls -A "$BACKUPS/wal")"; then return; fi
+  say "the log does not go on where it ended; a new base backup follows"
+  mv "$BACKUPS/wal" "$BACKUPS/wal-until-$(date -u +%Y%m%dT%H%M%SZ)"
+  mkdir "$BACKUPS/wal"
+  find "$BACKUPS" -maxdepth 1 -name 'wal-until-*' -mmin "+$((EVERY_HOURS * KEPT * 60))" -exec rm -rf {} +
+  rm -f "$BACKUPS/whole"
 }
 
 keep() {
   mkdir -p "$BACKUPS/base" "$BACKUPS/wal"
-  until pg_isready --quiet; do sleep 1; done
-  mend_gap
-  pg_receivewal --directory="$BACKUPS/wal" --slot="$SLOT" --create-slot --if-not-exists --no-password
+  # While it recovers, it reads what would be put aside here.
+  until test "$(psql -XAtqc 'SELECT pg_is_in_recovery()' postgres 2>/dev/null)" = f; do sleep 1; done
+  begin_anew_after_a_gap
   # It comes back by itself when the server does.
   pg_receivewal --directory="$BACKUPS/wal" --slot="$SLOT" --synchronous --no-password &
   streaming=$!
   trap 'kill $streaming 2>/dev/null; wait $streaming; exit 0' TERM INT
   while kill -0 $streaming 2>/dev/null; do
-    ! is_due || base || say "no base backup could be made; it is tried again in a minute"
+    # As a program of its own it stops at what fails: asked for its success within this one, it would go on and remove others.
+    if is_due; then "$0" base && touch "$BACKUPS/whole" || say "no base backup could be made; it is tried again in a minute"; fi
     sleep 60 & wait $! || true
   done
   say "nothing streams the log any more"

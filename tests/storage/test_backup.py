@@ -148,7 +148,16 @@ def test_after_its_loss_the_database_is_what_it_was_and_the_export_goes_on(machi
     for report in verified():
         assert report.findings == []
         assert report.rows == len(acknowledged) == 1100
+
+    # And once more: the log goes on where the recovered server began it anew.
     machine.keep()
+    acknowledged |= store(event, 50)
+    until(lambda: is_streamed(machine))
+    owner = machine.lose()
+    machine.stop_keeping()
+    database.close()
+    machine.recover(owner)
+    assert stored() == acknowledged
 
 
 def test_an_older_state_than_the_bucket_delivers_nothing_twice(machine, event):
@@ -178,6 +187,15 @@ def test_what_is_to_be_recovered_into_is_empty(machine, tmp_path):
     done = machine.script("recover", tmp_path)
     assert done.returncode == 1
     assert "is not empty" in done.stderr
+
+
+def test_a_base_backup_that_fails_takes_none_of_the_others_with_it(machine):
+    machine.keep()
+    machine.stop_keeping()
+    made = sorted((machine.backups / "base").iterdir())
+    machine.server.stop()
+    assert machine.script("base").returncode != 0
+    assert sorted((machine.backups / "base").iterdir()) == made
 
 
 def is_streamed(machine):
