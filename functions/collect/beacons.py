@@ -103,7 +103,10 @@ class Unreadable(Exception):
 
 
 def from_record(record: Mapping[str, Any]) -> Beacon:
-    """The beacon in an SQS record: the body as sent (base64 when `is_base64` says so), the headers as attributes."""
+    """The beacon in an SQS record: the body as sent (base64 when `is_base64` says so), the headers as attributes.
+
+    It is known by the request that it came with where an attribute names that: a message may have been sent twice.
+    """
     attributes = {
         _header_name(name): attribute.get("stringValue") or ""
         for name, attribute in (record.get("messageAttributes") or {}).items()
@@ -114,7 +117,8 @@ def from_record(record: Mapping[str, Any]) -> Beacon:
             body = base64.b64decode(body, validate=True)
         except binascii.Error:
             body = b""
-    return Beacon(body, attributes, attributes.get("source-ip"), str(record["messageId"]))
+    request_id = attributes.get("request-id") or str(record["messageId"])
+    return Beacon(body, attributes, attributes.get("source-ip"), request_id)
 
 
 @lru_cache(maxsize=256)

@@ -6,7 +6,7 @@ from collect.beacons import Beacon, Unreadable, read
 from storage import buffer
 from storage.settings import Settings
 
-# What is told by a beacon's headers: SQS takes ten attributes, and two more are added.
+# What is told by a beacon's headers: SQS takes ten attributes, and three more are added.
 HEADERS = ("content-type", "content-encoding", "origin", "referer", "user-agent")
 
 
@@ -22,4 +22,5 @@ def put(settings: Settings, queue_url: str, beacon: Beacon) -> bool:
     except Unreadable:
         return False
     headers = {name: beacon.header(name) or "" for name in HEADERS}
-    return buffer.put(queue_url, beacon.body, {**headers, "source-ip": beacon.source_ip or ""})
+    told = {"source-ip": beacon.source_ip or "", "request-id": beacon.request_id}
+    return buffer.put(queue_url, beacon.body, {**headers, **told})

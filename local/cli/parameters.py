@@ -40,7 +40,6 @@ def of(settings: Settings) -> dict[str, str]:
     return {
         "DatabaseUrl": settings.database_url.get_secret_value(),
         "AdminToken": settings.evothesis_admin_token.get_secret_value(),
-        "CollectQueueUrl": settings.collect_queue_url or "",
         "PrivacyKey": settings.privacy_key.get_secret_value(),
         "ExportFormat": ",".join(settings.export_format),
         "ExportSchedule": settings.schedule_expression,

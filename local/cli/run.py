@@ -65,6 +65,8 @@ def run(interim: bool) -> None:
         raise MachineInvalid(f"EVOTHESIS_ALIASES: {min(taken)} is a route of its own; take another name")
     keeper = machine
     if interim:
+        if not wanted.database_url.get_secret_value():
+            raise MachineInvalid("--interim stands in on a database that both use; set DATABASE_URL")
         machine = replace(machine, data_dir=machine.data_dir / "interim")
     with ExitStack() as stack:
         stack.enter_context(machine.claim())

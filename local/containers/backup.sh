@@ -30,22 +30,27 @@ base() {
   sync -f "$made"
   say "made $made, $(du -sh "$made" | cut -f1)"
   bases | head -n "-$KEPT" | xargs -r rm -rf
-  pg_archivecleanup -x .partial "$BACKUPS/wal" "$(begins_at "$(bases | head -n 1)")"
+  local oldest each; oldest=$(bases | head -n 1)
+  pg_archivecleanup -x .partial "$BACKUPS/wal" "$(begins_at "$oldest")"
+  for each in "$BACKUPS"/wal-until-*; do
+    if test -d "$each" && test "${each##*-until-}" \< "$(basename "$oldest")"; then rm -rf "$each"; fi
+  done
 }
 
-# A log that goes on somewhere else than where it ended is none: the server dropped what was not fetched for too long, or it
-# was recovered, and has no slot. What there is of it is of use to older base backups alone, for as long as there are any.
+slot() { psql -XAtqc "SELECT coalesce(wal_status, 'none') FROM pg_replication_slots WHERE slot_name = '$SLOT'" postgres; }
+
+# A log that goes on somewhere else than where it ended is put aside: the server dropped what was not fetched for too long, or it
+# was recovered, and has no slot. Killed anywhere, the next start does the rest: the slot, which says that all is well, comes last.
 begin_anew_after_a_gap() {
-  local slot; slot=$(psql -XAtqc "SELECT wal_status FROM pg_replication_slots WHERE slot_name = '$SLOT'" postgres)
-  if test "${slot:-lost}" != lost; then return; fi
-  if test -n "$slot"; then psql -XAtqc "SELECT pg_drop_replication_slot('$SLOT')" postgres >/dev/null; fi
-  pg_receivewal --slot="$SLOT" --create-slot --no-password
-  if test -z "$(ls -A "$BACKUPS/wal")"; then return; fi
-  say "the log does not go on where it ended; a new base backup follows"
-  mv "$BACKUPS/wal" "$BACKUPS/wal-until-$(date -u +%Y%m%dT%H%M%SZ)"
-  mkdir "$BACKUPS/wal"
-  find "$BACKUPS" -maxdepth 1 -name 'wal-until-*' -mmin "+$((EVERY_HOURS * KEPT * 60))" -exec rm -rf {} +
+  case "$(slot)" in reserved | extended | unreserved) return ;; esac
   rm -f "$BACKUPS/whole"
+  if test -n "$(ls -A "$BACKUPS/wal")"; then
+    say "the log does not go on where it ended; a new base backup follows"
+    mv "$BACKUPS/wal" "$BACKUPS/wal-until-$(date -u +%Y%m%dT%H%M%SZ)"
+    mkdir "$BACKUPS/wal"
+  fi
+  psql -XAtqc "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE slot_name = '$SLOT'" postgres
+  psql -XAtqc "SELECT pg_create_physical_replication_slot('$SLOT', true)" postgres >/dev/null
 }
 
 keep() {
@@ -61,6 +66,8 @@ keep() {
     # As a program of its own it stops at what fails: asked for its success within this one, it would go on and remove others.
     if is_due; then "$0" base && touch "$BACKUPS/whole" || say "no base backup could be made; it is tried again in a minute"; fi
     sleep 60 & wait $! || true
+    # It would ask for ever for what is gone; started again, it begins anew.
+    if test "$(slot || true)" = lost; then kill $streaming; fi
   done
   say "nothing streams the log any more"
   exit 1
@@ -76,8 +83,8 @@ recover() {
   local into=$1 time=${2:-} from="" each
   test -z "$(ls -A "$into" 2>/dev/null)" || { echo "backup: $into is not empty; move what is in it away first" >&2; exit 1; }
   for each in $(bases); do
-    # Its name is when it was begun, and it is whole some time later.
-    test -n "$time" && test "$(date -u -d "$time" +%Y%m%dT%H%M%SZ)" \< "$(basename "$each")" || from=$each
+    # Its manifest is written last: at no time before that there is a state to recover to.
+    test -n "$time" && test "$(date -u -d "$time" +%s%N)" -le "$(date -u -r "$each/backup_manifest" +%s%N)" || from=$each
   done
   test -n "$from" || { echo "backup: there is no base backup ${time:+from before $time }in $BACKUPS/base" >&2; exit 1; }
   mkdir -p "$into" && chmod 700 "$into"
@@ -86,9 +93,8 @@ recover() {
   cp "$from/backup_manifest" "$into/"
   pg_verifybackup --quiet --no-parse-wal "$into"
   rm "$into/backup_manifest"
-  # The segment that was being written last is there in part, which is as far as anything was written.
   cat >> "$into/postgresql.auto.conf" <<CONF
-restore_command = 'cp "$BACKUPS/wal/%f" "%p" 2>/dev/null || cp "$BACKUPS/wal/%f.partial" "%p" 2>/dev/null'
+restore_command = 'BACKUPS="$BACKUPS" bash "$(realpath "$0")" fetch "%f" "%p"'
 recovery_target_timeline = 'latest'
 recovery_target_action = 'promote'
 ${time:+recovery_target_time = '$time'}
@@ -97,7 +103,17 @@ CONF
   say "$into is $from; started, the server puts what came after it on top"
 }
 
+# For the server that recovers: a segment of its log. The one that was being written last is there in part, which is as far as
+# anything was written; what was put aside belongs to base backups from before.
+fetch() {
+  local each
+  for each in "$BACKUPS"/wal/"$1" "$BACKUPS"/wal-until-*/"$1" "$BACKUPS"/wal/"$1.partial" "$BACKUPS"/wal-until-*/"$1.partial"; do
+    if test -f "$each"; then exec cp "$each" "$2"; fi
+  done
+  exit 1
+}
+
 case ${1:-} in
-  keep | base | check | recover) "$@" ;;
+  keep | base | check | recover | fetch) "$@" ;;
   *) sed -n '2,/^set/{/^set/!s/^# \{0,1\}//p}' "$0"; exit 2 ;;
 esac

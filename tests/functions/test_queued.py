@@ -98,3 +98,17 @@ def test_a_body_comes_back_byte_by_byte(queue, waiting):
 
 def count(rows, table):
     return rows(f"SELECT count(*) AS number FROM {table}")[0]["number"]
+
+
+def test_a_beacon_that_is_in_the_queue_and_in_the_database_is_stored_once(waiting, post, rows, monkeypatch):
+    really = buffer._send
+
+    # SQS has it, and its answer is lost.
+    def send(*arguments):
+        really(*arguments)
+        return False
+
+    monkeypatch.setattr(buffer, "_send", send)
+    assert post({"event_type": "page_view", "url": "https://shop.example.com/"}).status == 202
+    assert collect.app.handler({"Records": waiting()}, None)["batchItemFailures"] == []
+    assert count(rows, "events") == 1

@@ -202,3 +202,21 @@ def is_streamed(machine):
     """Whether all that was committed is on the backup's disk."""
     query = "SELECT flush_lsn >= pg_current_wal_flush_lsn() FROM pg_stat_replication WHERE application_name = 'pg_receivewal'"
     return database.run(machine.server.url, lambda c: c.execute(query).fetchone())[0]
+
+
+def test_a_slot_that_was_lost_while_it_streamed_is_begun_anew(machine, event):
+    machine.keep()
+    machine.stop_keeping()
+    with psycopg.connect(machine.server.url, autocommit=True) as server:
+        server.execute("SELECT pg_drop_replication_slot('evothesis_backup')")
+        # As a backup that was killed right after it had made it leaves it.
+        server.execute("SELECT pg_create_physical_replication_slot('evothesis_backup', false)")
+    acknowledged = store(event, 20)
+    machine.keep()
+    until(lambda: is_streamed(machine))
+    assert len(list((machine.backups / "base").iterdir())) == 2
+    owner = machine.lose()
+    machine.stop_keeping()
+    database.close()
+    machine.recover(owner)
+    assert stored() == acknowledged

@@ -329,3 +329,16 @@ def test_a_bucket_with_batches_of_another_database_is_left_as_it_is(connection, 
     assert after["backup"] > before["backup"]
     environ["CLIENT_S3_PREFIX"] = "another"
     assert run.run(settings.current()).failures == {}
+
+
+def test_what_somebody_else_puts_beside_the_manifests_holds_up_no_export(connection, buckets, many):
+    many(10)
+    assert export().failures == {}
+    bucket = buckets.names["client"]
+    listed = buckets.s3.list_objects_v2(Bucket=bucket, Prefix="analytics/manifests/")
+    [key] = [each["Key"] for each in listed["Contents"]]
+    folder = key.rpartition("/")[0]
+    for other in (f"{folder}/", f"{key}.bak", f"{folder}_$folder$", f"{folder}/notes.json"):
+        buckets.s3.put_object(Bucket=bucket, Key=other, Body=b"")
+    many(10)
+    assert export().failures == {}

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import base64
+import logging
 from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
+
+LOGGER = logging.getLogger(__name__)
 
 # A message with its attributes (https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/quotas-messages.html).
 MOST_BYTES = 1_048_576
@@ -19,7 +22,11 @@ def put(queue_url: str, body: bytes, attributes: Mapping[str, str]) -> bool:
     """
     text = base64.b64encode(body).decode()
     given = {name: value for name, value in {**attributes, "is-base64": "true"}.items() if value}
-    if len(text) + sum(len(name) + len(value.encode()) for name, value in given.items()) > MOST_BYTES:
+    # A lone half of a character is four bytes at most, and refused by SQS.
+    if (
+        len(text) + sum(len(name) + len(value.encode(errors="surrogatepass")) for name, value in given.items())
+        > MOST_BYTES
+    ):
         return False
     return _send(queue_url, text, {name: {"DataType": "String", "StringValue": value} for name, value in given.items()})
 
@@ -31,7 +38,8 @@ def _send(queue_url: str, text: str, attributes: dict[str, Any]) -> bool:
     try:
         # An empty body is none that SQS takes; a beacon that asks not to be tracked has none.
         _client().send_message(QueueUrl=queue_url, MessageBody=text or "-", MessageAttributes=attributes)
-    except (BotoCoreError, ClientError):
+    except (BotoCoreError, ClientError, UnicodeError) as error:
+        LOGGER.warning("a beacon could not be queued, and is stored at once: %s", error)
         return False
     return True
 

@@ -109,7 +109,8 @@ def _apply(connection: psycopg.Connection[TupleRow], migration: Migration) -> st
                     )
                     connection.execute(migration.statements.encode())
                     _record(connection, migration)
-        except psycopg.errors.LockNotAvailable as error:
+        # Whoever waits for us with a statement of an older release is waited for by an index that is built beside writers.
+        except (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected) as error:
             if time.monotonic() > deadline:
                 raise WritersBusy(f"{migration.name}: its tables were in use for ten minutes; try again") from error
             time.sleep(PAUSE_SECONDS)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import re
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
@@ -18,6 +19,7 @@ from storage.ledger import Batch
 from storage.settings import Settings
 
 LOOK_SECONDS = 1.0
+MANIFEST = re.compile(r"/(\d{8}T\d{6}Z-\d{12,})\.json$")
 
 
 @dataclass(slots=True)
@@ -136,7 +138,8 @@ def _is_beyond(connection: database.Connection, destination: Destination, outcom
     # Whether it can be read at all, whoever writes finds out.
     with suppress(DeliveryFailed):
         keys = [key for folder in _folders_from(below, last) for key in objects.keys(destination, folder)]
-        held = [key.rpartition("/")[2].removesuffix(".json") for key in keys]
+        # What else somebody puts into these folders is no batch.
+        held = [found[1] for key in keys if (found := MANIFEST.search(key))]
         if unknown := ledger.unknown(connection, held):
             where = f"{destination.name} bucket {destination.bucket}"
             outcome.failures[destination.name] = (
@@ -160,9 +163,12 @@ def _folders_from(below: str, last: str) -> list[str]:
     """
     if not last:
         return [below]
-    day = dt.date.fromisoformat(last.removeprefix(f"{below}date=")[:10])
-    days = max(0, (dt.datetime.now(dt.UTC).date() - day).days)
-    return [f"{below}date={day + dt.timedelta(more)}/" for more in range(days + 1)]
+    today = dt.datetime.now(dt.UTC).date()
+    last_day = dt.date.fromisoformat(last.removeprefix(f"{below}date=")[:10])
+    # A clock that ran ahead wrote into a day to come.
+    first = min(last_day, today)
+    days = {first + dt.timedelta(more) for more in range((today - first).days + 1)} | {last_day}
+    return [f"{below}date={day}/" for day in sorted(days)]
 
 
 def _asked(
