@@ -61,7 +61,7 @@ for command in (
 def main() -> None:
     """Run the command line; what a user can mend is one line on standard error."""
     try:
-        commands()
+        commands(prog_name="evothesis")
     except NotRunning as error:
         click.echo(f"evothesis: {error}", err=True)
         sys.exit(3)

@@ -26,11 +26,13 @@ base() {
   local made; made=$BACKUPS/base/$(date -u +%Y%m%dT%H%M%SZ)
   rm -rf "$BACKUPS"/base/*.new
   pg_basebackup --pgdata="$made.new" --format=tar --compress=gzip:1 --wal-method=stream --checkpoint=fast --no-password
-  mv "$made.new" "$made"
+  mv -T "$made.new" "$made"
   sync -f "$made"
   say "made $made, $(du -sh "$made" | cut -f1)"
-  bases | head -n "-$KEPT" | xargs -r rm -rf
-  local oldest each; oldest=$(bases | head -n 1)
+  local oldest each newest; newest=$(bases | tail -n 1)
+  # By their age, not their number: those that were made after a recovery that went wrong take no good one's place.
+  find "$BACKUPS/base" -mindepth 1 -maxdepth 1 ! -path "$newest" -mmin "+$((EVERY_HOURS * KEPT * 60))" -exec rm -rf {} +
+  oldest=$(bases | head -n 1)
   pg_archivecleanup -x .partial "$BACKUPS/wal" "$(begins_at "$oldest")"
   for each in "$BACKUPS"/wal-until-*; do
     if test -d "$each" && test "${each##*-until-}" \< "$(basename "$oldest")"; then rm -rf "$each"; fi

@@ -48,11 +48,14 @@ COPY --from=python /venv /venv
 COPY --from=python /app /app
 COPY --from=pixel /app/pixel/dist pixel/dist
 COPY pixel/demo pixel/demo
-COPY sam-template.yaml ./
+COPY sam-template.yaml pyproject.toml ./
 ENV PATH=/venv/bin:$PATH PYTHONDONTWRITEBYTECODE=1 \
     EVOTHESIS_DATA_DIR=/data EVOTHESIS_HOST=0.0.0.0 EVOTHESIS_METRICS_PORT=9100 TMPDIR=/work
 RUN printf '#!/bin/sh\nexec /venv/bin/python -c "import sys; from cli.main import main; sys.exit(main())" "$@"\n' > /venv/bin/evothesis \
- && chmod 755 /venv/bin/evothesis
+ && chmod 755 /venv/bin/evothesis \
+ && version=$(sed -n 's/^version = "\(.*\)"$/\1/p' pyproject.toml) \
+ && mkdir "/venv/lib/python3.11/site-packages/evothesis-$version.dist-info" \
+ && printf 'Metadata-Version: 2.1\nName: evothesis\nVersion: %s\n' "$version" > "/venv/lib/python3.11/site-packages/evothesis-$version.dist-info/METADATA"
 USER evothesis
 EXPOSE 8000 9100
 HEALTHCHECK --interval=5s --timeout=5s --start-period=60s --retries=6 \

@@ -46,6 +46,13 @@ def test_a_folder_that_is_not_there_is_named(environ):
         settings.load()
 
 
+def test_a_folder_that_may_not_be_listed_is_named(folder, monkeypatch):
+    # Root may list everything.
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    with pytest.raises(SettingsInvalid, match="cannot be read; let the user of this process list it"):
+        settings.load()
+
+
 @pytest.fixture
 def manager(aws, monkeypatch, environ):
     """Keep texts as secrets, and name their ARNs."""

@@ -21,6 +21,8 @@ def folder(path: str | None) -> Path | None:
         return None
     if not Path(path).is_dir():
         raise SettingsInvalid(f"EVOTHESIS_SECRETS_DIR: there is no folder {path}")
+    if not os.access(path, os.R_OK | os.X_OK):
+        raise SettingsInvalid(f"EVOTHESIS_SECRETS_DIR: {path} cannot be read; let the user of this process list it")
     for file in Path(path).iterdir():
         if file.is_file() and not os.access(file, os.R_OK):
             raise SettingsInvalid(f"EVOTHESIS_SECRETS_DIR: {file} cannot be read; let the user of this process read it")
