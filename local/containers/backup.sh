@@ -39,7 +39,7 @@ base() {
   done
 }
 
-slot() { psql -XAtqc "SELECT coalesce(wal_status, 'none') FROM pg_replication_slots WHERE slot_name = '$SLOT'" postgres; }
+slot() { psql -wXAtqc "SELECT coalesce(wal_status, 'none') FROM pg_replication_slots WHERE slot_name = '$SLOT'" postgres; }
 
 # A log that goes on somewhere else than where it ended is put aside: the server dropped what was not fetched for too long, or it
 # was recovered, and has no slot. Killed anywhere, the next start does the rest: the slot, which says that all is well, comes last.
@@ -51,14 +51,14 @@ begin_anew_after_a_gap() {
     mv "$BACKUPS/wal" "$BACKUPS/wal-until-$(date -u +%Y%m%dT%H%M%SZ)"
     mkdir "$BACKUPS/wal"
   fi
-  psql -XAtqc "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE slot_name = '$SLOT'" postgres
-  psql -XAtqc "SELECT pg_create_physical_replication_slot('$SLOT', true)" postgres >/dev/null
+  psql -wXAtqc "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE slot_name = '$SLOT'" postgres
+  psql -wXAtqc "SELECT pg_create_physical_replication_slot('$SLOT', true)" postgres >/dev/null
 }
 
 keep() {
   mkdir -p "$BACKUPS/base" "$BACKUPS/wal"
   # While it recovers, it reads what would be put aside here.
-  until test "$(psql -XAtqc 'SELECT pg_is_in_recovery()' postgres 2>/dev/null)" = f; do sleep 1; done
+  until test "$(psql -wXAtqc 'SELECT pg_is_in_recovery()' postgres 2>/dev/null)" = f; do sleep 1; done
   begin_anew_after_a_gap
   # It comes back by itself when the server does.
   pg_receivewal --directory="$BACKUPS/wal" --slot="$SLOT" --synchronous --no-password &
@@ -77,7 +77,7 @@ keep() {
 
 check() {
   ! EVERY_HOURS=$((EVERY_HOURS * 2)) is_due || { echo "no base backup of the last $((EVERY_HOURS * 2)) hours"; exit 1; }
-  local active; active=$(psql -XAtqc "SELECT active FROM pg_replication_slots WHERE slot_name = '$SLOT'" postgres)
+  local active; active=$(psql -wXAtqc "SELECT active FROM pg_replication_slots WHERE slot_name = '$SLOT'" postgres)
   test "$active" = t || { echo "nothing streams the log"; exit 1; }
 }
 
