@@ -22,10 +22,9 @@ def visitor_deletion(event: dict[str, Any], context: Any) -> dict[str, Any]:
     """Take the visitors of all erasures that are not completed out of the buckets."""
     del event
     current = settings.current()
-    url = current.require_database()
-    open_ones = database.run(url, erasures.waiting)
+    open_ones = database.run(current.require_database(), erasures.waiting)
     api.level(ErasuresBlocked=sum(one["state"] == "blocked" for one in open_ones))
-    if not database.run(url, erasures.unfinished):
+    if not open_ones:
         return {}
     # What reads and writes objects is loaded where there is something to do, and not each minute.
     from storage.export import erase as buckets  # noqa: PLC0415

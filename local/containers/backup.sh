@@ -16,10 +16,10 @@ test ! -r "$password" || PGPASSWORD=$(cat "$password")
 export PGPASSWORD PGCONNECT_TIMEOUT=5
 
 say() { printf '%s backup: %s\n' "$(date -u +%FT%TZ)" "$*"; }
-# Their names are their times, so the last of them is the newest.
-bases() { find "$BACKUPS/base" -mindepth 1 -maxdepth 1 -type d ! -name '*.new' | sort; }
+# Those that are whole, or of them what `find` is asked for. Their names are their times, so the last is the newest.
+bases() { find "$BACKUPS/base" -mindepth 1 -maxdepth 1 -type d ! -name '*.new' "$@" | sort; }
 # The mark goes where the log has a gap: what is older than that is no base of what comes.
-is_due() { test ! -e "$BACKUPS/whole" || test -z "$(find "$BACKUPS/base" -mindepth 1 -maxdepth 1 -type d ! -name '*.new' -mmin "-$((EVERY_HOURS * 60))")"; }
+is_due() { test ! -e "$BACKUPS/whole" || test -z "$(bases -mmin "-$((EVERY_HOURS * 60))")"; }
 begins_at() { tar -xzOf "$1/base.tar.gz" backup_label | sed -n 's/^START WAL LOCATION: .* (file \([0-9A-F]*\))$/\1/p'; }
 
 base() {
@@ -31,7 +31,7 @@ base() {
   say "made $made, $(du -sh "$made" | cut -f1)"
   local oldest each newest; newest=$(bases | tail -n 1)
   # By their age, not their number: those that were made after a recovery that went wrong take no good one's place.
-  find "$BACKUPS/base" -mindepth 1 -maxdepth 1 ! -path "$newest" -mmin "+$((EVERY_HOURS * KEPT * 60))" -exec rm -rf {} +
+  bases ! -path "$newest" -mmin "+$((EVERY_HOURS * KEPT * 60))" | xargs -r rm -rf
   oldest=$(bases | head -n 1)
   pg_archivecleanup -x .partial "$BACKUPS/wal" "$(begins_at "$oldest")"
   for each in "$BACKUPS"/wal-until-*; do

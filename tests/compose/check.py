@@ -19,7 +19,23 @@ from typing import Any
 import httpx
 import pyarrow.parquet as pq
 from playwright.sync_api import sync_playwright
-from stack import API, OURS, PARTS, SITE, Load, check, compose, docker, inside, is_refused, s3, stored, up
+from stack import (
+    API,
+    OURS,
+    PARTS,
+    SITE,
+    Load,
+    check,
+    compose,
+    deliver,
+    docker,
+    inside,
+    is_refused,
+    s3,
+    stored,
+    up,
+    verify_both,
+)
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "journey"))
 from demo_walk import ARGUMENTS, CHROMIUM, agrees, visitor_of, walk
@@ -102,12 +118,6 @@ def in_bucket(bucket: str) -> list[dict[str, Any]]:
     return [{**row, "raw_event_data": json.loads(row["raw_event_data"])} for row in rows]
 
 
-def deliver(what: str) -> None:
-    """Export what is due."""
-    done = json.loads(inside("runtime", "evothesis", "export", "--json"))
-    check(f"{what}: delivered", not done["failures"])
-
-
 def kill_each() -> set[str]:
     """Kill one part after the other while beacons arrive; what was acknowledged is stored."""
     acknowledged: set[str] = set()
@@ -164,9 +174,7 @@ def main() -> None:
         acknowledged |= lose_the_database()
         check(f"all {len(acknowledged):,} events are there", acknowledged <= stored())
         deliver("what came before the loss")
-        for side in ("client", "backup"):
-            said = inside("runtime", "evothesis", "verify", side)
-            check(f"{side}: {said.splitlines()[-1]}", said.endswith("every event is there once"))
+        verify_both()
     finally:
         if not keep:
             compose("down", "--volumes")

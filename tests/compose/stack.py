@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import threading
@@ -72,6 +73,19 @@ def check(what: str, holds: object) -> None:
     print(f"{'ok  ' if holds else 'FAIL'}  {what}", flush=True)
     if not holds:
         raise SystemExit(1)
+
+
+def deliver(what: str) -> None:
+    """Export what is due."""
+    done = json.loads(inside("runtime", "evothesis", "export", "--json"))
+    check(f"{what}: delivered", not done["failures"])
+
+
+def verify_both() -> None:
+    """Read both buckets back."""
+    for side in ("client", "backup"):
+        said = inside("runtime", "evothesis", "verify", side)
+        check(f"{side}: {said.splitlines()[-1]}", said.endswith("every event is there once"))
 
 
 class Load:

@@ -9,13 +9,12 @@ million events are there already, and 500 a second arrive while `local/container
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import subprocess
 import tempfile
 import time
 
-from stack import ENVIRON, ROOT, Load, check, compose, inside, up
+from stack import ENVIRON, ROOT, Load, check, compose, deliver, inside, stored, up, verify_both
 
 # The first release with the schema 0001 to 0004 as they are.
 FIRST = "42487568a4d398d9f265e6a4e41187cb91195bf9"
@@ -80,15 +79,12 @@ def main() -> None:
         after = sql("SELECT max(version) FROM schema_migrations")
         check(f"schema {before} became {after} in {lasted:.0f} s", int(after) > int(before))
         rate = len(load.acknowledged) / (lasted + 10)
-        lost = len(load.acknowledged.keys() - set(sql("SELECT event_id FROM events").split()))
+        lost = len(load.acknowledged.keys() - stored())
         check(f"of {len(load.acknowledged):,} events, {rate:,.0f}/s, {lost} were lost", not lost)
         print(f"      {load.refused} beacons were refused, which a browser sends again")
         check(f"the longest pause was {load.longest_pause():.2f} s", load.longest_pause() < 1)
-        delivered = json.loads(inside("runtime", "evothesis", "export", "--json"))
-        check("all of it is delivered", not delivered["failures"])
-        for side in ("client", "backup"):
-            said = inside("runtime", "evothesis", "verify", side)
-            check(f"{side}: {said.splitlines()[-1]}", said.endswith("every event is there once"))
+        deliver("all of it")
+        verify_both()
     finally:
         if not wanted.keep:
             compose("down", "--volumes")

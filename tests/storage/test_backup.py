@@ -65,6 +65,14 @@ class Machine:
         shutil.rmtree(self.cluster)
         return owner
 
+    def lose_and_recover(self, *time_):
+        """Lose the server with all that it streamed, and have it again from its backup."""
+        until(lambda: is_streamed(self))
+        owner = self.lose()
+        self.stop_keeping()
+        database.close()
+        self.recover(owner, *time_)
+
     def recover(self, owner, *time_):
         into = self.folder / "recovered"
         done = self.script("recover", into, *time_)
@@ -135,11 +143,7 @@ def test_after_its_loss_the_database_is_what_it_was_and_the_export_goes_on(machi
     export()
     acknowledged |= store(event, 200)
 
-    until(lambda: is_streamed(machine))
-    owner = machine.lose()
-    machine.stop_keeping()
-    database.close()
-    machine.recover(owner)
+    machine.lose_and_recover()
 
     assert stored() == acknowledged
     assert [report.findings for report in verified()] == [[], []]
@@ -152,11 +156,7 @@ def test_after_its_loss_the_database_is_what_it_was_and_the_export_goes_on(machi
     # And once more: the log goes on where the recovered server began it anew.
     machine.keep()
     acknowledged |= store(event, 50)
-    until(lambda: is_streamed(machine))
-    owner = machine.lose()
-    machine.stop_keeping()
-    database.close()
-    machine.recover(owner)
+    machine.lose_and_recover()
     assert stored() == acknowledged
 
 
@@ -168,11 +168,7 @@ def test_an_older_state_than_the_bucket_delivers_nothing_twice(machine, event):
     then = database.run(machine.server.url, lambda c: c.execute("SELECT now()").fetchone()[0])
     store(event, 200)
     export()
-    until(lambda: is_streamed(machine))
-    owner = machine.lose()
-    machine.stop_keeping()
-    database.close()
-    machine.recover(owner, str(then))
+    machine.lose_and_recover(str(then))
 
     assert len(stored()) == 800
     outcome = run.run(settings.current())
@@ -236,8 +232,5 @@ def test_a_slot_that_was_lost_while_it_streamed_is_begun_anew(machine, event):
     machine.keep()
     until(lambda: is_streamed(machine))
     assert len(list((machine.backups / "base").iterdir())) == 2
-    owner = machine.lose()
-    machine.stop_keeping()
-    database.close()
-    machine.recover(owner)
+    machine.lose_and_recover()
     assert stored() == acknowledged
