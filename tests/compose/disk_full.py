@@ -12,6 +12,7 @@ import uuid
 import httpx
 from stack import ENVIRON, SITE, check, compose, deliver, docker, stored, up
 
+HOLDER = "evothesis-check-disk"
 ENVIRON["COMPOSE_FILE"] = "docker-compose.yml:tests/compose/small-disk.yml"
 
 
@@ -45,6 +46,18 @@ def main() -> None:
     acknowledged: set[str] = set()
     try:
         up()
+        # A disk of memory is gone with its last user, and a PostgreSQL that cannot write its log ends to begin anew.
+        docker(
+            "run",
+            "--detach",
+            "--name",
+            HOLDER,
+            "--volume",
+            "evothesis-check_postgres:/mnt",
+            "evothesis-postgres",
+            "sleep",
+            "900",
+        )
         with httpx.Client(timeout=30) as client:
             check("on a full disk beacons are answered 503, to be sent again", until(client, acknowledged, 503, 300))
             print(f"      {len(acknowledged):,} events were acknowledged until then")
@@ -60,6 +73,7 @@ def main() -> None:
         check(f"of {len(acknowledged):,} acknowledged events {len(lost)} were lost", not lost)
         deliver("they are")
     finally:
+        docker("rm", "--force", HOLDER)
         compose("down", "--volumes")
 
 
