@@ -15,6 +15,8 @@ password=${PGPASSWORD_FILE:-/secrets/postgres-password}
 test ! -r "$password" || PGPASSWORD=$(cat "$password")
 export PGPASSWORD PGCONNECT_TIMEOUT=5
 
+# What a base backup, or a log that was put aside, is named by: no two within one second take the same name.
+moment() { date -u +%Y%m%dT%H%M%S%3NZ; }
 say() { printf '%s backup: %s\n' "$(date -u +%FT%TZ)" "$*"; }
 # Those that are whole, or of them what `find` is asked for. Their names are their times, so the last is the newest.
 bases() { find "$BACKUPS/base" -mindepth 1 -maxdepth 1 -type d ! -name '*.new' "$@" | sort; }
@@ -23,7 +25,7 @@ is_due() { test ! -e "$BACKUPS/whole" || test -z "$(bases -mmin "-$((EVERY_HOURS
 begins_at() { tar -xzOf "$1/base.tar.gz" backup_label | sed -n 's/^START WAL LOCATION: .* (file \([0-9A-F]*\))$/\1/p'; }
 
 base() {
-  local made; made=$BACKUPS/base/$(date -u +%Y%m%dT%H%M%SZ)
+  local made; made=$BACKUPS/base/$(moment)
   rm -rf "$BACKUPS"/base/*.new
   pg_basebackup --pgdata="$made.new" --format=tar --compress=gzip:1 --wal-method=stream --checkpoint=fast --no-password
   mv -T "$made.new" "$made"
@@ -48,7 +50,7 @@ begin_anew_after_a_gap() {
   rm -f "$BACKUPS/whole"
   if test -n "$(ls -A "$BACKUPS/wal")"; then
     say "the log does not go on where it ended; a new base backup follows"
-    mv "$BACKUPS/wal" "$BACKUPS/wal-until-$(date -u +%Y%m%dT%H%M%SZ)"
+    mv "$BACKUPS/wal" "$BACKUPS/wal-until-$(moment)"
     mkdir "$BACKUPS/wal"
   fi
   psql -wXAtqc "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE slot_name = '$SLOT'" postgres
