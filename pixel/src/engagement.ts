@@ -35,7 +35,7 @@ export function engaged(): number {
 
 /** Whether the page is in sight. */
 export function visible(): boolean {
-  return document.visibilityState !== "hidden";
+  return !document.hidden;
 }
 
 function count(now: number): void {

@@ -57,6 +57,7 @@ let beaconed: Event[] = [];
 let timer = 0;
 let sending = false;
 let retryMs = 0;
+let keeping = 0;
 
 /** Take an event of the page as it is now, or was at `at` in its turn. What the visitor did not do is `idle`. */
 export function add(type: string, data: Data, idle?: boolean, at = Date.now(), seq = page.seq++): void {
@@ -74,9 +75,11 @@ export function add(type: string, data: Data, idle?: boolean, at = Date.now(), s
     },
     redact({ url: page.url, referrer: page.referrer, title: document.title, data }) as Told,
   );
-  waiting.push(event);
-  if (waiting.length > MOST_WAITING) waiting.shift();
-  if (said && !retryMs) {
+  if (waiting.push(event) > MOST_WAITING) waiting.shift();
+  if (!said) return;
+  // A page whose process dies never comes to an exit.
+  keeping ||= later(keep, 0);
+  if (!retryMs) {
     if (waiting.length < MOST_EVENTS) schedule();
     else send();
   }
@@ -93,6 +96,7 @@ export function resume(): void {
     beaconed = beaconed.concat(left);
     remove(key);
   }
+  keep();
   schedule();
 }
 
@@ -100,7 +104,7 @@ export function resume(): void {
 export function flushAtExit(): void {
   if (!consent()) return;
   let rest = waiting.filter((event) => !beaconed.includes(event));
-  for (let most = MOST_EVENTS; rest.length && most; ) {
+  for (let most = MOST_EVENTS; rest[0] && most; ) {
     const batch = take(rest, most);
     if (beacon(body(batch))) {
       beaconed = beaconed.concat(batch);
@@ -122,7 +126,7 @@ export function comeBack(): void {
 export function watchNetwork(): void {
   hear("online", () => {
     clearTimeout(timer);
-    timer = retryMs = 0;
+    retryMs = timer = 0;
     comeBack();
   });
 }
@@ -130,11 +134,11 @@ export function watchNetwork(): void {
 /** Drop what nobody may send any more. */
 export function drop(): void {
   waiting = [];
-  remove(KEY);
+  keep();
 }
 
 function schedule(ms = GATHER_MS): void {
-  if (waiting.length && !timer) {
+  if (waiting[0] && !timer) {
     timer = later(() => {
       timer = 0;
       send();
@@ -148,7 +152,6 @@ function send(): void {
   if (said === false) drop();
   if (!said || sending || !waiting.length) return;
   settle();
-  keep();
   sending = true;
   const batch = take(waiting, MOST_EVENTS);
   const text = body(batch);
@@ -173,9 +176,9 @@ function send(): void {
       credentials: "omit",
     })
       .then((answer) => {
-        const asked = +(answer.headers.get("Retry-After") as string) * 1000;
+        const asked = (answer.headers.get("Retry-After") as unknown as number) * 1000;
         const again = /^(5|4(08|29))/.test(answer.status as unknown as string);
-        done(again ? Math.min(LONGEST_PAUSE_MS, Math.max(wait, asked || 0)) : 0);
+        done(again ? Math.min(LONGEST_PAUSE_MS, asked > wait ? asked : wait) : 0);
         // An answer that nobody reads holds on to the budget.
         return answer.text();
       })
@@ -226,6 +229,7 @@ function json(value: unknown): string {
 }
 
 function keep(): void {
+  keeping = 0;
   // What has no room there is still on its way.
   let kept = waiting;
   let text = json(kept);
