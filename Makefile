@@ -81,12 +81,16 @@ benchmark-pixel: setup ## Weigh and time the pixel beside its peers (from npm), 
 	node benchmarks/pixel_load.mjs
 	node benchmarks/pixel_handlers.mjs
 
-.PHONY: compose-check compose-upgrade
+.PHONY: compose-check compose-upgrade compose-exhaust
 compose-check: setup ## Build the compose stack, walk through it with a browser, kill each of its parts (needs Docker)
 	$(BIN)/python tests/compose/check.py
 
 compose-upgrade: setup ## Upgrade the compose stack from the first schema under load (needs Docker)
 	$(BIN)/python tests/compose/upgrade.py
+
+compose-exhaust: setup ## Take the compose stack's disk and its memory away under load (needs Docker, and lets it mount)
+	$(BIN)/python tests/compose/disk_full.py
+	$(BIN)/python tests/compose/out_of_memory.py
 
 $(AUDIT)/.installed: .ci/audit-requirements.txt $(VENV)/.installed
 	test -x $(AUDIT)/bin/python || $(PYTHON) -m venv $(AUDIT)

@@ -1,6 +1,6 @@
 """Fills PostgreSQL's disk under load and gives it room again: what was acknowledged is there, and it goes on by itself.
 
-.venv/bin/python tests/compose/disk_full.py        (needs Docker, and lets it mount)
+`make compose-exhaust` runs it (needs Docker, and lets it mount).
 """
 
 from __future__ import annotations
