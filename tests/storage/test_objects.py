@@ -82,3 +82,22 @@ def test_an_object_can_be_removed_twice(client):
     for _ in range(2):
         objects.remove(client, KEY)
     assert not objects.exists(client, KEY)
+
+
+@pytest.mark.parametrize("status", [(403, None), (403, "AccessDenied")])
+def test_what_is_not_there_is_missing_to_whoever_may_list_its_prefix_alone(client, fault, status):
+    fault("client", "HeadObject", status)
+    fault("client", "GetObject", status)
+    assert not objects.exists(client, KEY)
+    assert objects.read(client, KEY, io.BytesIO()) is None
+
+
+def test_what_is_there_and_may_not_be_read_is_not_missing(client, fault):
+    objects.put(client, KEY, body(), 1)
+    objects.put(client, f"{KEY}.more", body(), 1)
+    fault("client", "HeadObject", (403, None))
+    fault("client", "GetObject", (403, "AccessDenied"))
+    with pytest.raises(DeliveryFailed, match="GetObject"):
+        objects.exists(client, KEY)
+    with pytest.raises(DeliveryFailed, match="GetObject"):
+        objects.read(client, KEY, io.BytesIO())

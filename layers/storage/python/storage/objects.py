@@ -195,7 +195,7 @@ def read(destination: Destination, key: str, file: IO[bytes]) -> str | None:
         try:
             body = client(destination).get_object(Bucket=destination.bucket, Key=key)["Body"]
         except ClientError as error:
-            if code(error) in ("404", "NoSuchKey"):
+            if _is_missing(destination, key, error):
                 return None
             raise
         with closing(body):
@@ -263,9 +263,20 @@ def _look(destination: Destination, key: str) -> HeadObjectOutputTypeDef | None:
     try:
         return client(destination).head_object(Bucket=destination.bucket, Key=key, ChecksumMode="ENABLED")
     except ClientError as error:
-        if code(error) in ("404", "NoSuchKey", "NoSuchBucket"):
+        if _is_missing(destination, key, error):
             return None
         raise
+
+
+def _is_missing(destination: Destination, key: str, error: ClientError) -> bool:
+    """Whether a refusal says that there is no object.
+
+    AWS answers 403 for one that is not there to whoever may not list the bucket, as the pages of GetObject and HeadObject
+    say; who may list a prefix alone is one of those, and finds out by listing.
+    """
+    if code(error) in ("403", "AccessDenied"):
+        return key not in keys(destination, key)
+    return code(error) in ("404", "NoSuchKey")
 
 
 def _is(held: HeadObjectOutputTypeDef, body: Body) -> bool:
