@@ -80,6 +80,24 @@ def test_what_failed_in_the_middle_is_finished_by_the_next(empty, monkeypatch):
         assert migrations.migrate(connection) == [migration.name for migration in known[9:]]
 
 
+@pytest.mark.parametrize("is_whole", [True, False])
+def test_an_index_whose_builder_was_killed_is_built_anew_only_where_it_is_not_whole(empty, monkeypatch, is_whole):
+    index = "SELECT indexrelid, indisvalid FROM pg_index WHERE indexrelid = 'events_created_at_id_idx'::regclass"
+    with database.connect(empty) as connection:
+        migrations.migrate(connection)
+        before = connection.execute(index).fetchone()[0]
+        connection.execute("DELETE FROM schema_migrations WHERE version >= 17")
+        connection.execute("UPDATE pg_index SET indisvalid = %s WHERE indexrelid = %s", (is_whole, before))
+        until_17 = migrations.all_migrations()[:17]
+        monkeypatch.setattr(migrations, "all_migrations", lambda: until_17)
+
+        assert migrations.migrate(connection) == ["0017_planning"]
+
+        after, is_valid = connection.execute(index).fetchone()
+        assert is_valid
+        assert (after == before) == is_whole
+
+
 def names(connection):
     return [row[0] for row in connection.execute("SELECT name FROM schema_migrations ORDER BY version")]
 

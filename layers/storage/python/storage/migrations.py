@@ -99,6 +99,7 @@ def _apply(connection: psycopg.Connection[TupleRow], migration: Migration) -> st
     while True:
         try:
             if migration.statements.startswith(CONCURRENTLY):
+                _drop_unfinished(connection, migration)
                 for statement in migration.statements.strip().split(";\n"):
                     connection.execute(statement.encode())
                 _record(connection, migration)
@@ -116,6 +117,21 @@ def _apply(connection: psycopg.Connection[TupleRow], migration: Migration) -> st
             time.sleep(PAUSE_SECONDS)
         else:
             return migration.name
+
+
+def _drop_unfinished(connection: psycopg.Connection[TupleRow], migration: Migration) -> None:
+    # Who is killed while he waits for an index leaves it half built, or, as PostgreSQL goes on without him, whole: that one stays.
+    unfinished = connection.execute(
+        """
+        /* migrations.unfinished */
+        SELECT format('DROP INDEX CONCURRENTLY %%I', relname)
+          FROM pg_index JOIN pg_class ON pg_class.oid = indexrelid
+         WHERE NOT indisvalid AND relnamespace = current_schema()::regnamespace AND strpos(%s, relname) > 0
+        """,
+        (migration.statements,),
+    ).fetchall()
+    for (drop,) in unfinished:
+        connection.execute(drop)
 
 
 def _record(connection: psycopg.Connection[TupleRow], migration: Migration) -> None:
