@@ -106,7 +106,10 @@ def _bucket(name: str, found: dict[str, Any]) -> tuple[bool, str, str]:
     if report["usable"]:
         return True, f"{report['bucket']}: list, write, read, delete", ""
     wrong = next(right for right in report["rights"] if not right["granted"])
-    return False, wrong["problem"], f"evothesis policy {name} prints what the bucket has to allow"
+    mend = f"mend that in the settings; evothesis check {name} tries again"
+    if "it takes s3:" in wrong["problem"]:
+        mend = f"evothesis policy {name} prints what the bucket has to allow"
+    return False, wrong["problem"], mend
 
 
 def _webhook(running: Running) -> tuple[bool, str, str]:

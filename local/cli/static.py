@@ -91,5 +91,7 @@ async def _refuse(request: Request, error: Exception) -> Response:
     del request
     status = error.status_code if isinstance(error, HTTPException) else 500
     code = {404: "not_found", 405: "method_not_allowed"}.get(status, "error")
-    message = "nothing is here" if status == 404 else "this path does not answer to this method"
+    message = (
+        "nothing is here" if status == 404 else "nothing that is here takes this method; events go to POST /collect"
+    )
     return JSONResponse({"error": {"code": code, "message": message}}, status)

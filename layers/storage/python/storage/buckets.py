@@ -73,7 +73,7 @@ SILENCES: tuple[tuple[type[BotoCoreError], str], ...] = (
     (ConnectTimeoutError, "it does not answer; check its endpoint, and what stands between"),
     (ReadTimeoutError, "it took the request and did not answer in time; the next run goes on"),
     (SSLError, "its certificate cannot be verified; check its endpoint"),
-    (EndpointConnectionError, "nothing listens there; check its endpoint"),
+    (EndpointConnectionError, "nothing listens there; check its endpoint, or its region, and this machine's network"),
 )
 
 CONNECT_SECONDS = 5

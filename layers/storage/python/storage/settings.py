@@ -275,6 +275,20 @@ class Settings(BaseSettings):
         return value
 
     @model_validator(mode="after")
+    def _ways_into_buckets(self) -> Self:
+        for side in ("client", "backup"):
+            for way in ("access_key", "secret_key", "role_arn"):
+                if getattr(self, f"{side}_s3_{way}") and not getattr(self, f"{side}_s3_bucket"):
+                    raise ValueError(f"{side.upper()}_S3_{way.upper()} leads nowhere; set {side.upper()}_S3_BUCKET too")
+            if bool(getattr(self, f"{side}_s3_access_key")) != bool(getattr(self, f"{side}_s3_secret_key")):
+                raise ValueError(f"{side.upper()}_S3_ACCESS_KEY and _SECRET_KEY go together; set both or neither")
+            if getattr(self, f"{side}_s3_external_id") and not getattr(self, f"{side}_s3_role_arn"):
+                raise ValueError(f"{side.upper()}_S3_EXTERNAL_ID belongs to a role; set {side.upper()}_S3_ROLE_ARN too")
+            if getattr(self, f"{side}_s3_kms_key") and getattr(self, f"{side}_s3_encryption") in (None, "AES256"):
+                raise ValueError(f"{side.upper()}_S3_KMS_KEY wants {side.upper()}_S3_ENCRYPTION=aws:kms")
+        return self
+
+    @model_validator(mode="after")
     def _apart(self) -> Self:
         places: dict[tuple[str, str], str] = {}
         for one in self.destinations():
@@ -308,13 +322,6 @@ class Settings(BaseSettings):
             raise ValueError(f"consent: exempt wants POLICY to have objects_days of at most {EXEMPT_DAYS}")
         if self.webhook_url and not self.webhook_secret:
             raise ValueError('WEBHOOK_URL wants WEBHOOK_SECRET; echo "whsec_$(openssl rand -base64 32)" makes one')
-        for side in ("client", "backup"):
-            if bool(getattr(self, f"{side}_s3_access_key")) != bool(getattr(self, f"{side}_s3_secret_key")):
-                raise ValueError(f"{side.upper()}_S3_ACCESS_KEY and _SECRET_KEY go together; set both or neither")
-            if getattr(self, f"{side}_s3_external_id") and not getattr(self, f"{side}_s3_role_arn"):
-                raise ValueError(f"{side.upper()}_S3_EXTERNAL_ID belongs to a role; set {side.upper()}_S3_ROLE_ARN too")
-            if getattr(self, f"{side}_s3_kms_key") and getattr(self, f"{side}_s3_encryption") in (None, "AES256"):
-                raise ValueError(f"{side.upper()}_S3_KMS_KEY wants {side.upper()}_S3_ENCRYPTION=aws:kms")
         return self
 
     @property
