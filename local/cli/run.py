@@ -128,6 +128,7 @@ def _services(machine: Machine, wanted: Settings) -> Iterator[_Services]:
     """Start what is embedded, for as long as the block runs, and put its addresses into the environment."""
     services = _Services()
     with ExitStack() as stack:
+        _require_no_keys_of_nothing(wanted)
         demo_buckets = not (wanted.client_s3_bucket or wanted.backup_s3_bucket or wanted.aws_endpoint_url_s3)
         local_stack = LocalStack(machine.data_dir, machine.localstack_python) if demo_buckets else None
         if local_stack:
@@ -150,6 +151,23 @@ def _services(machine: Machine, wanted: Settings) -> Iterator[_Services]:
             os.environ.update(DEMO_BUCKETS if not demo_buckets else DEMO_BUCKETS | DEMO_KEYS)
             services.demo_buckets = True
         yield services
+
+
+def _require_no_keys_of_nothing(wanted: Settings) -> None:
+    """Refuse to take for the demo what has the keys of a client's bucket, and forgot its name.
+
+    Raises:
+        MachineInvalid: a side has keys, or a role, and no side has a bucket.
+    """
+    if wanted.client_s3_bucket or wanted.backup_s3_bucket:
+        return
+    for side in ("client", "backup"):
+        for way in ("access_key", "secret_key", "role_arn"):
+            if getattr(wanted, f"{side}_s3_{way}"):
+                name = side.upper()
+                raise MachineInvalid(
+                    f"{name}_S3_{way.upper()} leads nowhere; set {name}_S3_BUCKET too, or none for the demo"
+                )
 
 
 def _invoke_listener(machine: Machine) -> AbstractContextManager[socket.socket]:

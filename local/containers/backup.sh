@@ -26,6 +26,9 @@ begins_at() { tar -xzOf "$1/base.tar.gz" backup_label | sed -n 's/^START WAL LOC
 
 base() {
   local made; made=$BACKUPS/base/$(moment)
+  # Whoever comes while another is being made waits for it, and does not take it for one that was left.
+  exec {lock}>"$BACKUPS/lock"
+  flock "$lock"
   rm -rf "$BACKUPS"/base/*.new
   pg_basebackup --pgdata="$made.new" --format=tar --compress=gzip:1 --wal-method=stream --checkpoint=fast --no-password
   mv -T "$made.new" "$made"
@@ -33,7 +36,11 @@ base() {
   say "made $made, $(du -sh "$made" | cut -f1)"
   local oldest each newest; newest=$(bases | tail -n 1)
   # By their age, not their number: those that were made after a recovery that went wrong take no good one's place.
-  bases ! -path "$newest" -mmin "+$((EVERY_HOURS * KEPT * 60))" | xargs -r rm -rf
+  for each in $(bases ! -path "$newest" -mmin "+$((EVERY_HOURS * KEPT * 60))"); do
+    # What is half removed is no base backup any more.
+    mv -T "$each" "$each.new"
+    rm -rf "$each.new"
+  done
   oldest=$(bases | head -n 1)
   pg_archivecleanup -x .partial "$BACKUPS/wal" "$(begins_at "$oldest")"
   for each in "$BACKUPS"/wal-until-*; do
@@ -85,6 +92,8 @@ check() {
 
 recover() {
   local into=$1 time=${2:-} from="" each
+  # PostgreSQL and what follows here are to read it in the same way.
+  if test -n "$time"; then time=$(date -u -d "$time" '+%F %T.%6N+00') || exit 1; fi
   test -z "$(ls -A "$into" 2>/dev/null)" || { echo "backup: $into is not empty; move what is in it away first" >&2; exit 1; }
   for each in $(bases); do
     # Its manifest is written last: at no time before that there is a state to recover to.

@@ -76,10 +76,9 @@ export function add(type: string, data: Data, idle?: boolean, at = Date.now(), s
     redact({ url: page.url, referrer: page.referrer, title: document.title, data }) as Told,
   );
   if (waiting.push(event) > MOST_WAITING) waiting.shift();
-  if (!said) return;
-  // A page whose process dies never comes to an exit.
-  keeping ||= later(keep, 0);
-  if (!retryMs) {
+  if (said && !retryMs) {
+    // A page whose process dies never comes to an exit. The more there is to write, the less often.
+    keeping ||= later(keep, waiting.length);
     if (waiting.length < MOST_EVENTS) schedule();
     else send();
   }
@@ -126,7 +125,7 @@ export function comeBack(): void {
 export function watchNetwork(): void {
   hear("online", () => {
     clearTimeout(timer);
-    retryMs = timer = 0;
+    timer = retryMs = 0;
     comeBack();
   });
 }
@@ -152,6 +151,7 @@ function send(): void {
   if (said === false) drop();
   if (!said || sending || !waiting.length) return;
   settle();
+  keep();
   sending = true;
   const batch = take(waiting, MOST_EVENTS);
   const text = body(batch);
@@ -193,8 +193,7 @@ function send(): void {
 function settle(): void {
   const holds = kept();
   if (!holds) return;
-  const begun = iso(holds.start - 5000);
-  for (const event of waiting) if (event.timestamp >= begun && !event.visitor_id) event.session_id = holds.id;
+  for (const event of waiting) if (!event.visitor_id && event.timestamp >= iso(holds.start - 5000)) event.session_id = holds.id;
 }
 
 /** Whether the browser took a beacon, which it sends when it pleases and tells nobody of. */
@@ -237,7 +236,8 @@ function keep(): void {
     kept = kept.slice((kept.length >> 3) || 1);
     text = json(kept);
   }
-  if (waiting.length) save(KEY, text);
+  // Another tab may have been told no meanwhile.
+  if (waiting.length && consent()) save(KEY, text);
   else remove(KEY);
 }
 

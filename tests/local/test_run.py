@@ -109,6 +109,10 @@ def test_a_second_runner_of_the_same_data_is_refused(run):
         ({"EVOTHESIS_ALIASES": "/health=/collect"}, "EVOTHESIS_ALIASES: /health is a route of its own"),
         ({"EXPORT_FORMAT": "xml"}, "EXPORT_FORMAT: give one or more of json, csv, parquet"),
         ({"BACKUP_S3_BUCKET": "backup"}, "CLIENT_S3_BUCKET is not set"),
+        (
+            {"CLIENT_S3_ACCESS_KEY": "key", "CLIENT_S3_SECRET_KEY": "secret"},
+            "CLIENT_S3_ACCESS_KEY leads nowhere; set CLIENT_S3_BUCKET too, or none for the demo",
+        ),
         ({"EXPORT_SCHEDULE": "rate(5 seconds)"}, "EXPORT_SCHEDULE: rate(5 seconds)"),
         ({"EXPORT_SCHEDULE": "cron(0 0 31 2 ? *)"}, "EXPORT_SCHEDULE: cron(0 0 31 2 ? *) never fires"),
         ({"EXPORT_SCHEDULE": "rate(99999999 days)"}, "EXPORT_SCHEDULE: rate(99999999 days) is longer"),

@@ -227,3 +227,27 @@ def test_a_slot_that_was_lost_while_it_streamed_is_begun_anew(machine, event):
     assert len(list((machine.backups / "base").iterdir())) == 2
     machine.lose_and_recover()
     assert stored() == acknowledged
+
+
+def test_a_time_is_read_as_it_is_meant_or_not_at_all(machine, event):
+    store(event, 5)
+    machine.keep()
+    then = database.run(machine.server.url, lambda c: c.execute("SELECT now()").fetchone()[0])
+    store(event, 5)
+    assert machine.script("base").returncode == 0
+
+    nonsense = machine.script("recover", machine.folder / "recovered", f"{then:%F %T} Europe/Nowhere")
+    assert (nonsense.returncode, "invalid date" in nonsense.stderr) == (1, True)
+    machine.lose_and_recover(f"@{then.timestamp()}")
+
+    assert len(stored()) == 5
+
+
+def test_what_was_half_removed_is_no_base_backup(machine):
+    machine.keep()
+    machine.stop_keeping()
+    [made] = (machine.backups / "base").iterdir()
+    made.rename(made.with_name(f"{made.name}.new"))
+    assert machine.script("base").returncode == 0
+    [left] = (machine.backups / "base").iterdir()
+    assert not left.name.endswith(".new")

@@ -12,7 +12,7 @@ import pytest
 
 from storage import database, events, ledger, settings
 from storage.errors import ExportRunning, SettingsInvalid
-from storage.export import parquet, run, status, verify
+from storage.export import parquet, restore, run, status, verify
 
 
 def export(**options):
@@ -342,3 +342,44 @@ def test_what_somebody_else_puts_beside_the_manifests_holds_up_no_export(connect
         buckets.s3.put_object(Bucket=bucket, Key=other, Body=b"")
     many(10)
     assert export().failures == {}
+
+
+def last_errors():
+    def told(connection):
+        return status.glance(connection, settings.current())["destinations"]
+
+    return [one["last_error"] for one in database.run(settings.current().require_database(), told)]
+
+
+def test_a_run_that_is_refused_leaves_nothing_that_a_restore_stumbles_over(
+    connection, buckets, many, new_database, environ
+):
+    many(30)
+    assert run.run(settings.current()).failures == {}
+    url = environ["DATABASE_URL"] = new_database()
+    database.connect(url).close()
+
+    outcome = run.run(settings.current())
+
+    assert (outcome.planned, outcome.failures.keys()) == (0, {"client", "backup"})
+    assert ["of another database" in said for said in last_errors()] == [True, True]
+    assert restore.run(settings.current(), "backup").events == 30
+    assert run.run(settings.current()).failures == {}
+    assert last_errors() == [None, None]
+
+
+def test_what_a_bucket_had_before_the_other_was_set_holds_up_no_export(
+    connection, buckets, many, new_database, environ
+):
+    environ["BACKUP_S3_BUCKET"] = ""
+    many(5)
+    assert run.run(settings.current()).failures == {}
+    environ["BACKUP_S3_BUCKET"] = buckets.names["backup"]
+    many(5)
+    assert run.run(settings.current()).failures == {}
+    url = environ["DATABASE_URL"] = new_database()
+    assert restore.run(settings.current(), "backup").events == 5
+    with database.connect(url) as restored:
+        restored.execute("INSERT INTO events (event_type, timestamp, raw_event_data) VALUES ('click', now(), '{}')")
+
+    assert run.run(settings.current()).failures == {}

@@ -123,13 +123,6 @@ def test_a_wrong_file_is_named_with_what_is_wrong_in_it(environ, tmp_path, text,
         settings.current()
 
 
-@pytest.mark.parametrize("way", ["ACCESS_KEY", "SECRET_KEY", "ROLE_ARN"])
-def test_a_way_into_a_bucket_that_nobody_named_is_refused(environ, way):
-    environ[f"CLIENT_S3_{way}"] = "arn:aws:iam::123456789012:role/x"
-    with pytest.raises(SettingsInvalid, match=f"CLIENT_S3_{way} leads nowhere; set CLIENT_S3_BUCKET too"):
-        settings.current()
-
-
 def test_half_a_pair_of_keys_and_two_buckets_that_are_one_are_refused(environ):
     environ["CLIENT_S3_BUCKET"] = "same-bucket"
     environ["CLIENT_S3_ACCESS_KEY"] = "key"

@@ -36,7 +36,7 @@ for (const [name, count, size] of [["small", 200, 20], ["large", 30, 3000]] as c
 scenario("what was done right before the page's process died arrives with the next visit", async (site) => {
   const page = await opened(site);
   await burst(page, 3);
-  await page.evaluate("new Promise((go) => setTimeout(go))");
+  await page.evaluate("new Promise((go) => setTimeout(go, 50))");
   const gone = new Promise((go) => page.once("error", go));
   void page.goto("chrome://crash").catch(() => undefined);
   await gone;

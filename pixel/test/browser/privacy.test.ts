@@ -207,3 +207,13 @@ scenario("a policy for contents, trusted types and a frozen history are no troub
   const [, view] = await site.events(2, "page_view");
   assert.ok(Array.isArray(view?.raw_event_data.data["screen"]));
 });
+
+scenario("what was done right before another tab was told no is kept nowhere", async (site) => {
+  const page = await opened(site);
+  await site.events(1, "page_view");
+  // As the other tab does it, before this one comes to write.
+  await page.evaluate("evothesis('track', 'secret'); localStorage.clear(); localStorage.setItem('evothesis.consent', 'denied')");
+  await new Promise((go) => setTimeout(go, 1000));
+  assert.deepEqual(await kept(page), ["evothesis.consent"]);
+  assert.equal(await site.count("secret"), 0);
+});

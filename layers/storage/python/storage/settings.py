@@ -277,9 +277,6 @@ class Settings(BaseSettings):
     @model_validator(mode="after")
     def _ways_into_buckets(self) -> Self:
         for side in ("client", "backup"):
-            for way in ("access_key", "secret_key", "role_arn"):
-                if getattr(self, f"{side}_s3_{way}") and not getattr(self, f"{side}_s3_bucket"):
-                    raise ValueError(f"{side.upper()}_S3_{way.upper()} leads nowhere; set {side.upper()}_S3_BUCKET too")
             if bool(getattr(self, f"{side}_s3_access_key")) != bool(getattr(self, f"{side}_s3_secret_key")):
                 raise ValueError(f"{side.upper()}_S3_ACCESS_KEY and _SECRET_KEY go together; set both or neither")
             if getattr(self, f"{side}_s3_external_id") and not getattr(self, f"{side}_s3_role_arn"):

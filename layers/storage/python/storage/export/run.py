@@ -91,15 +91,17 @@ def _run(connection: database.Connection, settings: Settings, has_time: Callable
     key = settings.require_privacy_key()
     visitors.require_key(connection, key)
     layout = Layout.of(settings)
-    planned = ledger.plan(
-        connection,
-        [destination.name for destination in destinations],
-        settings.export_format,
-        settings.export_batch_rows,
-        layout.model_dump(exclude={"formats"}),
-    )
-    outcome = Outcome(planned)
+    outcome = Outcome(0)
     ours = [destination for destination in destinations if not _is_beyond(connection, destination, outcome)]
+    # A batch of this database's own would stand in the way of the restore that is asked for.
+    if ours:
+        outcome.planned = ledger.plan(
+            connection,
+            [destination.name for destination in destinations],
+            settings.export_format,
+            settings.export_batch_rows,
+            layout.model_dump(exclude={"formats"}),
+        )
     batches = _asked(connection, ours, has_time, outcome)
     names = {destination.name for destination in ours}
     tells = bool(settings.webhook_url)
@@ -140,18 +142,17 @@ def _is_beyond(connection: database.Connection, destination: Destination, outcom
         keys = [key for folder in _folders_from(below, last) for key in objects.keys(destination, folder)]
         # What else somebody puts into these folders is no batch.
         held = [found[1] for key in keys if (found := MANIFEST.search(key))]
-        if unknown := ledger.unknown(connection, held):
+        # What ends before this database begins was left out when it was restored, and is in no batch to come.
+        first = ledger.first_planned(connection, destination.name)
+        if unknown := [one for one in ledger.unknown(connection, held) if int(one.partition("-")[2]) > first]:
             where = f"{destination.name} bucket {destination.bucket}"
             outcome.failures[destination.name] = (
                 f"this database is older than what it delivered: {where} has {len(unknown)} batches that it knows nothing of; "
                 "recover it to its last moment, or `evothesis restore` their events into an empty one"
                 if last
                 else f"{where} has {len(unknown)} batches of another database below {destination.prefix}/; "
-                f"`evothesis restore {destination.name}` puts their events back into an empty one, "
-                f"or set another {destination.name.upper()}_S3_PREFIX"
-            )
-            if waiting := next(iter(ledger.undelivered(connection)), None):
-                ledger.failed(connection, waiting.batch_id, destination.name, outcome.failures[destination.name])
+                f"`evothesis restore {destination.name}` puts their events back into an empty one"
+            ) + f", or set another {destination.name.upper()}_S3_PREFIX"
             return True
     return False
 

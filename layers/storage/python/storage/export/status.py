@@ -57,10 +57,15 @@ def glance(connection: Connection, settings: Settings) -> dict[str, Any]:
             SELECT destination, planned, written, delivered, planned + written AS pending, rows, bytes, backlog_events,
                    round(backlog_events::numeric * bytes / nullif(rows, 0))::bigint AS backlog_bytes,
                    coalesce(extract(epoch FROM now() - waiting_since), 0)::float8 AS lag_seconds,
-                   last_delivered_at, last_error, last_error_at,
+                   last_delivered_at,
+                   coalesce(last_error, run.failures ->> destination) AS last_error,
+                   coalesce(last_error_at, CASE WHEN run.failures ? destination THEN run.ended_at END) AS last_error_at,
                    (SELECT count(*) FROM export_balances e
                      WHERE e.destination = known.destination AND e.difference <> 0) AS unbalanced_hours
               FROM known
+              -- What held up all of it, before any batch.
+              LEFT JOIN (SELECT outcome -> 'failures' AS failures, ended_at FROM export_runs
+                          WHERE ended_at IS NOT NULL ORDER BY ended_at DESC LIMIT 1) run ON true
              ORDER BY destination DESC
             """,
             {
