@@ -10,7 +10,7 @@ import time
 import uuid
 
 import httpx
-from stack import ENVIRON, SITE, check, compose, deliver, docker, stored, up
+from stack import ENVIRON, SITE, check, compose, deliver, docker, stored, up, verify_both
 
 HOLDER = "evothesis-check-disk"
 ENVIRON["COMPOSE_FILE"] = "docker-compose.yml:tests/compose/small-disk.yml"
@@ -72,6 +72,7 @@ def main() -> None:
         lost = acknowledged - stored()
         check(f"of {len(acknowledged):,} acknowledged events {len(lost)} were lost", not lost)
         deliver("they are")
+        verify_both()
     finally:
         docker("rm", "--force", HOLDER)
         compose("down", "--volumes")
