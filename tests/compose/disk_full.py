@@ -22,6 +22,8 @@ def send(client: httpx.Client, acknowledged: set[str]) -> int:
     kind = {"event_type": "page_view", "url": "https://shop.example.com/"}
     # What is the same compresses to nothing, on the disk too.
     beacon = {"events": [{"event_id": one, **kind, "data": {"text": os.urandom(3500).hex()}} for one in ids]}
+    # An address may send 50 beacons a second.
+    time.sleep(0.02)
     status = client.post(f"{SITE}/collect", json=beacon).status_code
     if status == 202:
         acknowledged.update(ids)
