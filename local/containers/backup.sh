@@ -25,10 +25,10 @@ is_due() { test ! -e "$BACKUPS/whole" || test -z "$(bases -mmin "-$((EVERY_HOURS
 begins_at() { tar -xzOf "$1/base.tar.gz" backup_label | sed -n 's/^START WAL LOCATION: .* (file \([0-9A-F]*\))$/\1/p'; }
 
 base() {
-  local made; made=$BACKUPS/base/$(moment)
   # Whoever comes while another is being made waits for it, and does not take it for one that was left.
   exec {lock}>"$BACKUPS/lock"
   flock "$lock"
+  local made; made=$BACKUPS/base/$(moment)
   rm -rf "$BACKUPS"/base/*.new
   pg_basebackup --pgdata="$made.new" --format=tar --compress=gzip:1 --wal-method=stream --checkpoint=fast --no-password
   mv -T "$made.new" "$made"

@@ -5,37 +5,26 @@
 
 from __future__ import annotations
 
-import subprocess
-import time
-from collections.abc import Callable
+from stack import ENVIRON, Load, attempt, check, compose, deliver, docker, stored, up, verify_both
 
-from stack import ENVIRON, ROOT, Load, check, compose, deliver, docker, stored, up, verify_both
+from services.child import wait_for
 
 # PostgreSQL holds the whole array in memory, which none of its settings limits.
 HOG = "SELECT array_length(array_agg(repeat('x', 1000) || n), 1) FROM generate_series(1, 10000000) n"
 
 
-def until(holds: Callable[[], bool], seconds: float = 120) -> bool:
-    """Whether it comes to hold."""
-    deadline = time.monotonic() + seconds
-    while not holds():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.1)
-    return True
+PATIENCE_SECONDS = 120
 
 
 def is_acknowledged(load: Load) -> bool:
     """Whether a hundred more beacons are acknowledged."""
     before = len(load.acknowledged)
-    return until(lambda: len(load.acknowledged) >= before + 100)
+    return wait_for(lambda: len(load.acknowledged) >= before + 100, PATIENCE_SECONDS)
 
 
 def is_lost(query: str) -> bool:
     """Whether PostgreSQL is gone before it has answered."""
-    asked = ["docker", "compose", "exec", "--no-TTY", "postgres", "psql", "-U", "evothesis", "-c", query]
-    done = subprocess.run(asked, cwd=ROOT, env=ENVIRON, check=False, capture_output=True, text=True, timeout=300)
-    return "server closed the connection" in done.stderr
+    return "server closed the connection" in attempt("postgres", "psql", "-U", "evothesis", "-c", query).stderr
 
 
 def restart_runtime(files: str) -> str:
@@ -64,11 +53,12 @@ def main() -> None:
             )
             small = restart_runtime("docker-compose.yml:tests/compose/small-memory.yml")
             check(
-                "runtime: with too little memory it is killed, and says so", until(lambda: is_killed_for_memory(small))
+                "runtime: with too little memory it is killed, and says so",
+                wait_for(lambda: is_killed_for_memory(small), PATIENCE_SECONDS),
             )
             check(
                 "runtime: and started again",
-                until(lambda: int(docker("inspect", "--format", "{{.RestartCount}}", small)) > 2),
+                wait_for(lambda: int(docker("inspect", "--format", "{{.RestartCount}}", small)) > 2, PATIENCE_SECONDS),
             )
             restart_runtime("docker-compose.yml")
             check("runtime: given more, it takes beacons", is_acknowledged(load))

@@ -46,6 +46,12 @@ def inside(part: str, *command: str) -> str:
     return compose("exec", "--no-TTY", part, *command)
 
 
+def attempt(part: str, *command: str) -> subprocess.CompletedProcess[str]:
+    """A command in the container of a part that may fail: how it ended, and what it said."""
+    asked = ["docker", "compose", "exec", "--no-TTY", part, *command]
+    return subprocess.run(asked, cwd=ROOT, env=ENVIRON, check=False, capture_output=True, text=True, timeout=300)
+
+
 def up() -> None:
     """Start what is not running, and wait until it is healthy."""
     compose("up", "--detach", "--wait", "--quiet-pull")
@@ -53,8 +59,7 @@ def up() -> None:
 
 def is_refused(part: str, command: str) -> bool:
     """Whether a command fails in the container of a part."""
-    asked = ["docker", "compose", "exec", "--no-TTY", part, "sh", "-c", command]
-    return subprocess.run(asked, cwd=ROOT, env=ENVIRON, check=False, capture_output=True).returncode != 0
+    return attempt(part, "sh", "-c", command).returncode != 0
 
 
 def s3() -> object:

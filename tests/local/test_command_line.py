@@ -245,6 +245,8 @@ def test_the_doctor_names_what_is_wrong(run, evothesis, tmp_path):
     assert set(wrong) == {"client bucket", "webhook"}
     assert "127.0.0.1" in wrong["webhook"]["said"]
     assert all(one["mend"] for one in wrong.values())
+    # No right is missing where nobody listens.
+    assert wrong["client bucket"]["mend"] == "mend that in the settings; evothesis check client tries again"
 
 
 def test_a_group_has_a_place_of_its_own_in_the_demo_too(run, evothesis, tmp_path):

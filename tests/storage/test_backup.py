@@ -43,9 +43,10 @@ class Machine:
             "PGPASSWORD": at.password,
         }
 
-    def script(self, *arguments):
+    def script(self, *arguments, **environ):
+        environ = self.environ() | environ
         return subprocess.run(
-            [SCRIPT, *arguments], env=self.environ(), capture_output=True, text=True, check=False, timeout=120
+            [SCRIPT, *arguments], env=environ, capture_output=True, text=True, check=False, timeout=120
         )
 
     def keep(self):
@@ -243,11 +244,18 @@ def test_a_time_is_read_as_it_is_meant_or_not_at_all(machine, event):
     assert len(stored()) == 5
 
 
-def test_what_was_half_removed_is_no_base_backup(machine):
+def test_what_was_half_removed_is_no_base_backup(machine, tmp_path):
     machine.keep()
     machine.stop_keeping()
-    [made] = (machine.backups / "base").iterdir()
-    made.rename(made.with_name(f"{made.name}.new"))
+    [old] = (machine.backups / "base").iterdir()
+    long_ago = time.time() - 49 * 3600
+    os.utime(old, (long_ago, long_ago))
+    # As one that is killed after its first file.
+    killed = tmp_path / "rm"
+    killed.write_text('#!/bin/sh\n/bin/rm "$2/base.tar.gz" && exit 137\nexec /bin/rm "$@"\n')
+    killed.chmod(0o755)
+    assert machine.script("base", PATH=f"{tmp_path}:{machine.environ()['PATH']}").returncode != 0
+
     assert machine.script("base").returncode == 0
-    [left] = (machine.backups / "base").iterdir()
-    assert not left.name.endswith(".new")
+
+    assert all((one / "base.tar.gz").exists() for one in (machine.backups / "base").iterdir())

@@ -242,7 +242,7 @@ scenario(
     await page.goto("about:blank");
     const [vitals] = await site.events(1, "web_vitals");
     assert.deepEqual(Object.keys(data(vitals)).filter((name) => !name.endsWith("_rating")).sort(), ["cls", "fcp", "inp", "lcp", "ttfb", "url"]);
-    await site.open("/unseen", (tab) => tab.evaluateOnNewDocument("const begins = performance.now(); Object.defineProperty(document, 'hidden', { get: () => performance.now() - begins < 500 }); setTimeout(() => document.dispatchEvent(new Event('visibilitychange')), 600)")).then((unseen) => site.events(2, "page_view").then(() => unseen.goto("about:blank")));
+    await site.open("/unseen", (tab) => tab.evaluateOnNewDocument("const begins = performance.now(); for (const [name, unseen] of [['hidden', true], ['visibilityState', 'hidden']]) { const { get } = Object.getOwnPropertyDescriptor(Document.prototype, name); Object.defineProperty(document, name, { get: () => performance.now() - begins < 500 ? unseen : get.call(document) }); } setTimeout(() => document.dispatchEvent(new Event('visibilitychange')), 600)")).then((unseen) => site.events(2, "page_view").then(() => unseen.goto("about:blank")));
     await site.events(2, "page_leave");
     assert.equal(await site.count("web_vitals"), 1);
   },

@@ -211,8 +211,9 @@ scenario("a policy for contents, trusted types and a frozen history are no troub
 scenario("what was done right before another tab was told no is kept nowhere", async (site) => {
   const page = await opened(site);
   await site.events(1, "page_view");
-  // As the other tab does it, before this one comes to write.
-  await page.evaluate("evothesis('track', 'secret'); localStorage.clear(); localStorage.setItem('evothesis.consent', 'denied')");
+  // As the other tab does it, before this one comes to write; it is looked at after that, and before it would be sent.
+  const meanwhile = await page.evaluate("evothesis('track', 'secret'); localStorage.clear(); localStorage.setItem('evothesis.consent', 'denied'); new Promise((go) => setTimeout(() => go(Object.keys(localStorage)), 50))");
+  assert.deepEqual(meanwhile, ["evothesis.consent"]);
   await new Promise((go) => setTimeout(go, 1000));
   assert.deepEqual(await kept(page), ["evothesis.consent"]);
   assert.equal(await site.count("secret"), 0);

@@ -91,7 +91,7 @@ def _run(connection: database.Connection, settings: Settings, has_time: Callable
     key = settings.require_privacy_key()
     visitors.require_key(connection, key)
     layout = Layout.of(settings)
-    outcome = Outcome(0)
+    outcome = Outcome()
     ours = [destination for destination in destinations if not _is_beyond(connection, destination, outcome)]
     # A batch of this database's own would stand in the way of the restore that is asked for.
     if ours:
@@ -142,9 +142,12 @@ def _is_beyond(connection: database.Connection, destination: Destination, outcom
         keys = [key for folder in _folders_from(below, last) for key in objects.keys(destination, folder)]
         # What else somebody puts into these folders is no batch.
         held = [found[1] for key in keys if (found := MANIFEST.search(key))]
-        # What ends before this database begins was left out when it was restored, and is in no batch to come.
-        first = ledger.first_planned(connection, destination.name)
-        if unknown := [one for one in ledger.unknown(connection, held) if int(one.partition("-")[2]) > first]:
+        unknown = ledger.unknown(connection, held)
+        if unknown:
+            # What ends before this database begins was left out when it was restored, and is in no batch to come.
+            first = ledger.first_planned(connection, destination.name)
+            unknown = [batch_id for batch_id in unknown if int(batch_id.partition("-")[2]) > first]
+        if unknown:
             where = f"{destination.name} bucket {destination.bucket}"
             outcome.failures[destination.name] = (
                 f"this database is older than what it delivered: {where} has {len(unknown)} batches that it knows nothing of; "

@@ -65,7 +65,7 @@ def glance(connection: Connection, settings: Settings) -> dict[str, Any]:
               FROM known
               -- What held up all of it, before any batch.
               LEFT JOIN (SELECT outcome -> 'failures' AS failures, ended_at FROM export_runs
-                          WHERE ended_at IS NOT NULL ORDER BY ended_at DESC LIMIT 1) run ON true
+                          WHERE ended_at IS NOT NULL ORDER BY began_at DESC LIMIT 1) run ON true
              ORDER BY destination DESC
             """,
             {
