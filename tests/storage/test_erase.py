@@ -7,6 +7,7 @@ import json
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -580,6 +581,12 @@ def test_an_export_that_failed_on_the_way_holds_the_erasure_until_it_is_made_aga
     proven()
 
 
+TURNS = """
+    SELECT 1 FROM pg_locks JOIN pg_database d ON d.oid = database
+     WHERE locktype = 'advisory' AND datname = current_database()
+"""
+
+
 @pytest.mark.parametrize("point", POINTS)
 def test_after_a_kill_the_same_call_or_the_next_run_ends_the_same(
     connection, buckets, versioned, many, environ, proven, point
@@ -591,6 +598,10 @@ def test_after_a_kill_the_same_call_or_the_next_run_ends_the_same(
 
     killed = subprocess.run([sys.executable, ERASER, point, VISITOR], check=False)
     assert killed.returncode == -signal.SIGKILL
+    # PostgreSQL finds out in its own time that whoever had the turn is gone.
+    ends = time.monotonic() + 10
+    while connection.execute(TURNS).fetchone():
+        assert time.monotonic() < ends, "the turn of who was killed is still taken"
     done = connection.execute("SELECT count(*) FROM erasures WHERE state = 'completed'").fetchone()
     assert done == (0,), "the kill came after everything was done"
 
